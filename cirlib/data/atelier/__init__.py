@@ -1,0 +1,1 @@
+"""Atelier: a drawn world of garments whose attributes are known exactly."""

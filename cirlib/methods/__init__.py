@@ -1,0 +1,1 @@
+"""Methods: each encodes a gallery and composes queries. Floor 2; a method never imports another."""

@@ -1,0 +1,1 @@
+"""What every method must beat: image only, text only, sum, slerp, chance."""
