@@ -1,0 +1,26 @@
+"""Fixtures that every test may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def repo_root() -> Path:
+    """Root of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """Folder with official annotations, photographs and golden values; the test is skipped where it is absent.
+
+    They lie outside the repository because their licences differ from ours: `CIRLIB_SHARED`, or `shared` beside the checkout.
+    """
+    path = Path(os.environ.get("CIRLIB_SHARED", ROOT.parent / "shared"))
+    if not path.is_dir():
+        pytest.skip(f"official annotations, photographs and golden values are not here ({path}); set CIRLIB_SHARED to their folder")
+    return path
