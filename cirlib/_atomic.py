@@ -11,8 +11,8 @@ from pathlib import Path
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path to write to; it takes the place of `path` when the block ends well, and vanishes when it does not.
 
-    Missing parent folders are made. The temporary name keeps the suffix of `path`, because `np.savez` and `savefig` look at it, and lies in the
-    same folder, because only a rename within one file system is atomic. A reader sees the old file or the new one, never half of one.
+    Missing parent folders are made. The temporary name keeps the suffix of `path`, because `np.savez` and `savefig` look at it, and lies
+    beside `path`, because only a rename within one file system is atomic. A reader sees the old file or the new one, never half of one.
 
     Args:
         path: File to write or replace.
