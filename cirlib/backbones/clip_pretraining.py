@@ -1,0 +1,268 @@
+"""Pretraining of the miniature CLIP on atelier's `pretrain` split: `python -m cirlib.backbones.clip_pretraining`.
+
+The model is OpenCLIP's own class, the loss is CLIP's contrastive loss with two changes, both our choice and possible only because atelier
+knows the truth. (1) A caption that names few attributes fits many pictures of a batch; all of them are its positives, not only the one
+that it was written for. (2) For every attribute, the picture is also contrasted with one prompt per value ("a coat", "a dress", ...): the
+same contrastive loss with the hardest negatives that there are. Without it, 900 steps leave sleeves at chance (the batch seldom holds two
+garments that differ in sleeves alone).
+"""
+
+import argparse
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from tqdm import tqdm
+
+from cirlib import _torchvision
+from cirlib._atomic import atomic_path
+from cirlib._cache import cache_dir
+from cirlib.backbones.bpe import train_merges, vocabulary_size, write_merges
+from cirlib.data.atelier.captions import caption, sample_mention
+from cirlib.data.atelier.corpus import sentences
+from cirlib.data.atelier.prompts import value_prompts
+from cirlib.data.atelier.render import split_pixels
+from cirlib.data.atelier.schema import ATTRIBUTES, Design
+from cirlib.data.atelier.splits import picture
+
+NAMES = tuple(ATTRIBUTES)
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # OpenAI's, as every OpenCLIP preprocessing expects
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the outcome of the pretraining."""
+
+    pictures: int = 40_960  # of the pretrain split
+    steps: int = 6_000  # optimiser steps
+    batch: int = 64  # pictures a step, one caption each
+    peak_rate: float = 1e-3  # learning rate after the warm-up
+    warmup: int = 300  # steps
+    weight_decay: float = 0.05
+    value_weight: float = 2.0  # of the contrast among the values of one attribute
+    merges: int = 510  # BPE merges asked for
+    corpus: int = 20_000  # captions that the vocabulary is learnt from
+    shift_px: int = 4  # largest random shift of a picture
+    seed: int = 0
+
+
+def model_config(vocabulary: int) -> dict:
+    """OpenCLIP configuration of the miniature: ViT with 96 px, patches of 12, width 192; text with CLIP's 77 tokens."""
+    return {
+        "embed_dim": 192,
+        "vision_cfg": {"image_size": 96, "patch_size": 12, "width": 192, "head_width": 64, "layers": 6},
+        "text_cfg": {"context_length": 77, "vocab_size": vocabulary, "width": 192, "heads": 3, "layers": 3},
+    }
+
+
+def value_codes(designs: list[Design]) -> Int[np.ndarray, "n a"]:
+    """Attribute values as numbers, -1 where an attribute does not apply."""
+    return np.array([[ATTRIBUTES[name].values.index(d[name]) if name in d else -1 for name in NAMES] for d in designs], np.int64)
+
+
+def caption_fits(codes: Int[Tensor, "b a"], mentioned: Tensor) -> Tensor:
+    """(b, b) bool: does picture i have every value that caption j names? `mentioned` is (b, a) bool."""
+    agree = codes[:, None, :] == codes[None, :, :]  # (b, b, a)
+    return (agree | ~mentioned[None, :, :]).all(-1)
+
+
+def contrastive_loss(image: Float[Tensor, "b d"], text: Float[Tensor, "b d"], scale: Tensor, fits: Tensor) -> Tensor:
+    """Symmetric InfoNCE in which every fitting pair of the batch counts as a positive with an equal share."""
+    logits = scale * image @ text.T
+    weight = fits.float()
+    by_image = -(weight / weight.sum(1, keepdim=True) * logits.log_softmax(1)).sum(1).mean()
+    by_text = -(weight / weight.sum(0, keepdim=True) * logits.log_softmax(0)).sum(0).mean()
+    return (by_image + by_text) / 2
+
+
+def value_loss(
+    image: Float[Tensor, "b d"], prompts: Float[Tensor, "p d"], scale: Tensor, codes: Int[Tensor, "b a"], spans: list[slice]
+) -> Tensor:
+    """Mean over attributes of the cross-entropy among the prompts of that attribute's values."""
+    logits = scale * image @ prompts.T
+    losses = [F.cross_entropy(logits[:, span], codes[:, a], ignore_index=-1) for a, span in enumerate(spans)]
+    return torch.stack(losses).mean()
+
+
+def encode_trimmed(model: torch.nn.Module, tokens: Int[Tensor, "b n"]) -> Float[Tensor, "b d"]:
+    """OpenCLIP's encode_text on the used part of the context only, in two groups by length: the same numbers, a third of the time.
+
+    The padding comes after the end of the text, where the causal mask lets nothing look at it.
+    """
+    lengths = tokens.argmax(-1) + 1
+    out = None
+    for group in lengths.argsort().chunk(2):
+        part = tokens[group, : int(lengths[group].max())]
+        x = model.token_embedding(part) + model.positional_embedding[: part.shape[1]]
+        x = model.transformer(x, attn_mask=model.attn_mask[: part.shape[1], : part.shape[1]])
+        x = model.ln_final(x)[torch.arange(len(part)), part.argmax(-1)] @ model.text_projection
+        out = x.new_empty(len(tokens), x.shape[1]) if out is None else out
+        out[group] = x
+    return F.normalize(out.float(), dim=-1)
+
+
+class Batches:
+    """Endless random batches of pictures, captions and value codes; the step number alone decides a batch, so resuming repeats nothing."""
+
+    def __init__(self, recipe: Recipe, tokenizer) -> None:
+        self.recipe, self.tokenizer = recipe, tokenizer
+        self.designs = [picture("pretrain", i).design for i in range(recipe.pictures)]
+        self.codes = torch.from_numpy(value_codes(self.designs))
+        self.pixels = split_pixels("pretrain", recipe.pictures)
+        self.mean, self.std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        """Batch of one step."""
+        rng = np.random.default_rng([self.recipe.seed, step])
+        rows = rng.choice(self.recipe.pictures, self.recipe.batch, replace=False)
+        mentions = [sample_mention(rng, self.designs[row]) for row in rows]
+        texts = [caption(rng, self.designs[row], mention) for row, mention in zip(rows, mentions, strict=True)]
+        prompts = [text for name in NAMES for text in value_prompts(rng, name)]
+        return {
+            "images": self._augmented(rng, rows),
+            "tokens": self.tokenizer(texts),
+            "prompts": self.tokenizer(prompts),
+            "codes": self.codes[rows],
+            "mentioned": torch.tensor([[name in mention for name in NAMES] for mention in mentions]),
+        }
+
+    def _augmented(self, rng: np.random.Generator, rows: np.ndarray) -> Float[Tensor, "b 3 h w"]:
+        shift, size = self.recipe.shift_px, self.pixels.shape[1]
+        batch = torch.from_numpy(self.pixels[rows]).permute(0, 3, 1, 2).float() / 255
+        padded = F.pad(batch, (shift, shift, shift, shift), mode="replicate")
+        corners = rng.integers(0, 2 * shift + 1, (len(rows), 2))
+        cropped = torch.stack([image[:, y : y + size, x : x + size] for image, (y, x) in zip(padded, corners, strict=True)])
+        flipped = torch.from_numpy(rng.random(len(rows)) < 0.5).view(-1, 1, 1, 1)
+        return (torch.where(flipped, cropped.flip(3), cropped) - self.mean) / self.std
+
+
+def learning_rate(step: int, recipe: Recipe) -> float:
+    """Linear warm-up, then a cosine down to zero."""
+    if step < recipe.warmup:
+        return recipe.peak_rate * (step + 1) / recipe.warmup
+    return recipe.peak_rate * 0.5 * (1 + math.cos(math.pi * (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)))
+
+
+def pretrain(recipe: Recipe, out: Path) -> None:
+    """Train from scratch or from the last saved state, then write the checkpoint folder."""
+    _torchvision.prepare()
+    import open_clip
+    from accelerate import Accelerator
+    from open_clip.tokenizer import SimpleTokenizer
+
+    torch.manual_seed(recipe.seed)
+    out.mkdir(parents=True, exist_ok=True)
+    vocabulary_file = out / "bpe_simple_vocab.txt.gz"
+    merges = train_merges(sentences(recipe.corpus), recipe.merges)
+    write_merges(vocabulary_file, merges)
+    config = model_config(vocabulary_size(len(merges)))
+    batches = Batches(recipe, SimpleTokenizer(bpe_path=str(vocabulary_file), context_length=config["text_cfg"]["context_length"]))
+    model = open_clip.CLIP(
+        config["embed_dim"],
+        vision_cfg=open_clip.CLIPVisionCfg(**config["vision_cfg"]),
+        text_cfg=open_clip.CLIPTextCfg(**config["text_cfg"]),
+    )
+    accelerator = Accelerator(mixed_precision="bf16")
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    model, optimizer = accelerator.prepare(model, torch.optim.AdamW(groups, lr=recipe.peak_rate, betas=(0.9, 0.98)))
+    seconds = _train(recipe, model, optimizer, accelerator, batches)
+    _write_checkpoint(out, accelerator.unwrap_model(model), config, recipe, seconds, str(accelerator.device))
+
+
+def _train(recipe: Recipe, model, optimizer, accelerator, batches: Batches) -> float:
+    """Run the remaining steps; returns the seconds spent over all runs. The state is saved every 250 steps."""
+    state_file = cache_dir("pretraining") / "clip.pt"
+    first, seconds = 0, 0.0
+    if state_file.exists():
+        state = torch.load(state_file, map_location="cpu", weights_only=True)
+        if state["recipe"] == asdict(recipe):
+            accelerator.unwrap_model(model).load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            first, seconds = state["step"], state["seconds"]
+    spans = _value_spans()
+    started = time.monotonic()
+    # Sixty-five tokens are too few for the blocked attention that torch picks on a CPU; the plain one takes half the time.
+    backend = SDPBackend.MATH if accelerator.device.type == "cpu" else SDPBackend.EFFICIENT_ATTENTION
+    progress = tqdm(range(first, recipe.steps), initial=first, total=recipe.steps, desc="CLIP", mininterval=10)
+    for step in progress:
+        with sdpa_kernel(backend):
+            losses = _step(recipe, step, model, optimizer, accelerator, batches(step), spans)
+        progress.set_postfix({name: f"{value:.3f}" for name, value in losses.items()}, refresh=False)
+        if (step + 1) % 250 == 0 and accelerator.is_main_process:
+            spent = seconds + time.monotonic() - started
+            state = {"recipe": asdict(recipe), "step": step + 1, "seconds": spent, "model": accelerator.unwrap_model(model).state_dict()}
+            with atomic_path(state_file) as draft:
+                torch.save({**state, "optimizer": optimizer.state_dict()}, draft)
+    return seconds + time.monotonic() - started
+
+
+def _value_spans() -> list[slice]:
+    """Where each attribute's prompts lie among all prompts."""
+    sizes = np.cumsum([0, *(len(ATTRIBUTES[name].values) for name in NAMES)])
+    return [slice(int(a), int(b)) for a, b in zip(sizes, sizes[1:], strict=False)]
+
+
+def _step(recipe: Recipe, step: int, model, optimizer, accelerator, batch: dict[str, Tensor], spans: list[slice]) -> dict[str, float]:
+    batch = {name: tensor.to(accelerator.device) for name, tensor in batch.items()}
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(step, recipe)
+    with accelerator.autocast():
+        image = model.encode_image(batch["images"])
+        text = encode_trimmed(model, batch["tokens"])
+        prompts = encode_trimmed(model, batch["prompts"])
+    image = F.normalize(image.float(), dim=-1)
+    scale = model.logit_scale.exp()
+    pairs = contrastive_loss(image, text, scale, caption_fits(batch["codes"], batch["mentioned"]))
+    values = value_loss(image, prompts, scale, batch["codes"], spans)
+    accelerator.backward(pairs + recipe.value_weight * values)
+    accelerator.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    with torch.no_grad():
+        model.logit_scale.clamp_(0, math.log(100))
+    return {"pairs": pairs.item(), "values": values.item(), "scale": scale.item()}
+
+
+def _write_checkpoint(out: Path, model: torch.nn.Module, config: dict, recipe: Recipe, seconds: float, device: str) -> None:
+    """Weights in fp16 safetensors, OpenCLIP's folder layout, and what the training was."""
+    from safetensors.torch import save_file
+
+    with atomic_path(out / "open_clip_model.safetensors") as draft:
+        save_file({name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}, draft)
+    preprocess = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
+    with atomic_path(out / "open_clip_config.json") as draft:
+        draft.write_text(json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}, indent=2) + "\n")
+    training = {
+        "recipe": asdict(recipe),
+        "seconds": round(seconds),
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    training["parameters"] = sum(p.numel() for p in model.parameters())
+    with atomic_path(out / "training.json") as draft:
+        draft.write_text(json.dumps(training, indent=2) + "\n")
+
+
+def main() -> None:
+    """Command line: the folder to write, and the fields of the recipe that one may want to change."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("data/checkpoints/clip"))
+    for name in ("pictures", "steps", "batch", "seed"):
+        parser.add_argument(f"--{name}", type=int, default=getattr(Recipe, name))
+    args = vars(parser.parse_args())
+    pretrain(Recipe(**{name: value for name, value in args.items() if name != "out"}), args["out"])
+
+
+if __name__ == "__main__":
+    main()
