@@ -1,9 +1,10 @@
 """Ranking by counting beside the habit of published code: sort the whole gallery, build the matrix of names, compare it with the target's.
 
-Timed      Ranking alone: from a given (q, g) matrix of scores to recalls, in a fresh process. The matrix is the same for both providers and not
-           counted. Scores come from random 512-d unit rows, with the queries drawn towards their targets so that recalls lie inside (0, 1).
-           Both providers must give the same recalls.
-Floor      Each score is read once: 4 * q * g bytes, q * g comparisons. The habit adds a sort and about 90 bytes a pair for indices and names.
+Timed      Ranking alone: from a given (q, g) matrix of scores to recalls, in a fresh process. The matrix is the same for both providers
+           and not counted. Scores come from random 512-d unit rows, with the queries drawn towards their targets so that recalls lie
+           inside (0, 1). Both providers must give the same recalls.
+Floor      Each score is read once: 4 * q * g bytes, q * g comparisons. The habit adds a sort, and about 90 bytes a pair for indices and
+           names.
 End to end `--end-to-end` starts from embeddings, as `evaluate` does, and adds the matrix product of 2 * q * g * d operations, which nobody
            can avoid: it is nearly all that is left of our time, and no ranking can be faster than it.
 Scaling    `--scaling` starts from embeddings too, and lets the gallery grow from 10,000 to 1,000,000 rows for 256 queries.
@@ -58,9 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     names = [case.name for case in CASES]
     parser.add_argument("--case", action="append", choices=names, help="only this case (may be repeated); all without it")
     parser.add_argument("--repeats", type=int, default=5, help="runs per case and provider (default 5)")
-    parser.add_argument(
-        "--scaling", action="store_true", help="grow the gallery to 1,000,000 rows instead, counting only (about 4 GB of memory)"
-    )
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--end-to-end", action="store_true", help="start from embeddings, the matrix product included")
+    kind.add_argument("--scaling", action="store_true", help="grow the gallery to 1,000,000 rows, counting only (about 4 GB of memory)")
     parser.add_argument("--json", action="store_true", help="print a list of {case, provider, p50_ms, p20_ms, p80_ms, peak_mib}")
 
 

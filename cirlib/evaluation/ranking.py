@@ -1,7 +1,7 @@
 """Ranks from scores that already exist: a similarity matrix of any system, in memory or memory-mapped. One pass, no sorting.
 
-Embeddings go through `cirlib.kernels.reference.target_ranks` instead, which never builds the matrix. The order is the same: higher scores first,
-equal scores by gallery row.
+Embeddings go through `cirlib.kernels.reference.target_ranks` instead, which never builds the matrix. The order is the same: higher scores
+first, equal scores by gallery row.
 """
 
 import numpy as np
