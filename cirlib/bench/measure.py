@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 _STATUS = Path("/proc/self/status")
+_PAGE_MIB = 4 / 2**10
 _CLEAR = Path("/proc/self/clear_refs")
 
 
 def measure(function: Callable[[], Any], repeats: int) -> dict[str, float]:
-    """Run a function several times: p50, p20 and p80 of the wall time in ms, and the peak of memory above where it began, in MiB.
+    """Run a function once to warm up and then several times: p50, p20 and p80 of the wall time in ms, and the peak of memory in MiB.
 
-    The peak is the process's resident high-water mark, so that the allocations of torch, numpy and BLAS all count. Linux resets the mark
-    first; elsewhere it is the growth of the mark, which misses what fits below an earlier peak.
+    The peak is the resident high-water mark of the process above where the warm-up began, so that the allocations of torch, numpy and BLAS
+    all count, and at least one page. Linux resets the mark first; elsewhere it is the growth of the mark, which misses what fits below an
+    earlier peak.
     """
     before = _reset_peak_mib()
+    function()
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -28,7 +31,12 @@ def measure(function: Callable[[], Any], repeats: int) -> dict[str, float]:
         times.append(1e3 * (time.perf_counter() - start))
     times.sort()
     p20, p50, p80 = (times[round(share * (len(times) - 1))] for share in (0.2, 0.5, 0.8))
-    return {"p50_ms": round(p50, 3), "p20_ms": round(p20, 3), "p80_ms": round(p80, 3), "peak_mib": round(_peak_mib() - before, 2)}
+    return {
+        "p50_ms": round(p50, 3),
+        "p20_ms": round(p20, 3),
+        "p80_ms": round(p80, 3),
+        "peak_mib": round(max(_peak_mib() - before, _PAGE_MIB), 3),
+    }
 
 
 def in_fresh_process(function: Callable[..., Any], *args: Any) -> Any:
