@@ -1,14 +1,13 @@
 """Numbers of the smoke pipeline against `tests/expected/*.json`, each by its own absolute tolerance.
 
-After the pipeline (`.ci/run`, `make check`) every expected number must be there and near; elsewhere the test is skipped. A change that moves
-numbers on purpose records the new ones with `python tests/expected/update.py 02_embeddings_and_baselines`, and the changelog says why.
+After the pipeline (`.ci/run`, `make check`) every expected number must be there and near; elsewhere the test is skipped. A change that
+moves numbers on purpose records the new ones with `python tests/expected/update.py NAME`, and the changelog says why.
 """
 
 import json
 import os
 
 import pytest
-
 from expected.update import FOLDER, deviations, flatten
 
 RAN = bool(os.environ.get("CIRLIB_PIPELINE_RAN"))
@@ -29,7 +28,11 @@ def test_every_notebook_has_expected_numbers(repo_root):
 
 
 def test_deviations_are_found_and_named():
-    expected = {"recall@10/sum": {"value": 0.5, "tolerance": 0.02}, "n": {"value": 3, "tolerance": 0}, "note": {"value": "x", "tolerance": 0}}
+    expected = {
+        "recall@10/sum": {"value": 0.5, "tolerance": 0.02},
+        "n": {"value": 3, "tolerance": 0},
+        "note": {"value": "x", "tolerance": 0},
+    }
     assert deviations(expected, {"recall@10/sum": 0.515, "n": 3, "note": "x", "other": 1}) == []
     assert deviations(expected, {"recall@10/sum": 0.53, "n": 3, "note": "x"}) == ["recall@10/sum is 0.53, expected 0.5 +- 0.02"]
     assert deviations(expected, {"recall@10/sum": 0.5, "note": "y"}) == ["n is not among the metrics", "note is 'y', expected 'x'"]
