@@ -1,0 +1,148 @@
+"""`cirlib search DIR --image FILE --text "..."`: find pictures in an index by a picture, a sentence, or both."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cirlib.commands.index import MINIATURE_NOTE
+from cirlib.types import InputError
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+    from cirlib.backbones.clip import Clip
+    from cirlib.data.transforms import ImageTransform
+    from cirlib.index import Index
+
+WITHOUT_WEIGHT = 0.5  # share of the --without sentence that is taken away (our choice)
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "search",
+        help="find pictures in an index by a picture, a sentence, or both",
+        description="Search an index with unit(W * image + (1 - W) * text), less half of the unwanted sentence, all of unit length.",
+    )
+    parser.add_argument("index", metavar="DIR", help="an index made by `cirlib index`")
+    parser.add_argument("--image", metavar="FILE", help="reference picture")
+    parser.add_argument("--text", metavar="TEXT", help='what to change or to look for: "in red, with long sleeves"')
+    parser.add_argument("--without", metavar="TEXT", help='what the results should not show: "a belt"')
+    parser.add_argument("-k", type=int, default=10, help="how many results (default 10)")
+    parser.add_argument("--html", metavar="FILE", help="also write the results as one self-contained page")
+    parser.add_argument(
+        "--weight", type=float, default=0.5, metavar="W", help="weight of the picture against the text, 0 to 1 (default 0.5)"
+    )
+    parser.add_argument(
+        "--exclude-self",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="leave the reference picture out of the results (default)",
+    )
+    parser.add_argument("--clip", metavar="NAME-OR-FOLDER", help="where the index's checkpoint lies now, if it has moved")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, ...")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Search and print rank, score and path."""
+    _check_words(args)
+    from cirlib.backbones.clip_checkpoint import PUBLIC_CHECKPOINT
+    from cirlib.data.files import read_picture
+    from cirlib.index import load_index
+
+    index = load_index(args.index)
+    image = read_picture(args.image) if args.image else None
+    clip = _load_clip_of(index, args.clip, args.device)
+    query = compose_query(clip, image, args.text, args.without, args.weight, clip.preset(index.metadata["transform"]))
+    exclude = _copies(index, args.image) if args.image and args.exclude_self else []
+    scores, rows = (found[0].tolist() for found in index.search(query[None], args.k, exclude=exclude))
+    print("rank  score   picture")
+    for rank, (score, row) in enumerate(zip(scores, rows, strict=True), start=1):
+        print(f"{rank:4}  {score:.4f}  {index.path(row)}")
+    if exclude:
+        print(f"The reference picture is in the index and was left out ({index.ids[exclude[0]]}); --no-exclude-self keeps it.")
+    note = MINIATURE_NOTE.format(public=PUBLIC_CHECKPOINT) if index.metadata["miniature"] else ""
+    if note:
+        print(note)
+    if args.html:
+        _write_page(args, index, image, list(zip(rows, scores, strict=True)), note)
+        print(f"Page written to {args.html}")
+    return 0
+
+
+def compose_query(
+    clip: "Clip", image: "Image.Image | None", text: str | None, without: str | None, weight: float, transform: "ImageTransform"
+) -> "Tensor":
+    """One unit query row (d,): `unit(unit(weight * image + (1 - weight) * text) - 0.5 * without)`, each part of unit length first.
+
+    With only a picture or only a text, `weight` plays no part. The signed sum is our choice; it is the simplest composition there is.
+    """
+    from torch.nn.functional import normalize
+
+    parts = []
+    if image is not None:
+        parts.append((weight if text else 1.0) * normalize(clip.encode_images([image], transform=transform)[0], dim=0))
+    if text:
+        parts.append((1 - weight if image is not None else 1.0) * normalize(clip.encode_texts([text])[0], dim=0))
+    query = normalize(sum(parts), dim=0)
+    if without:
+        query = normalize(query - WITHOUT_WEIGHT * normalize(clip.encode_texts([without])[0], dim=0), dim=0)
+    return query
+
+
+def _check_words(args: argparse.Namespace) -> None:
+    for name in ("text", "without"):
+        words = getattr(args, name)
+        if words is not None and not words.strip():
+            raise InputError(f"--{name} is empty; give words, or leave --{name} out")
+    if args.image is None and args.text is None:
+        raise InputError("there is nothing to search for; give --image FILE, --text TEXT, or both")
+    if not 0 <= args.weight <= 1:
+        raise InputError(f"--weight is {args.weight:g}; give a number from 0 (text alone) to 1 (picture alone)")
+
+
+def _load_clip_of(index: "Index", moved_to: str | None, device: str) -> "Clip":
+    """The checkpoint that made the index, and no other."""
+    from cirlib.backbones.clip import load_clip
+    from cirlib.backbones.miniature import miniature_path
+
+    made_with = miniature_path("clip") if index.metadata["miniature"] else index.metadata["clip"]
+    clip = load_clip(moved_to or made_with, device=device)
+    wanted, got = index.metadata["fingerprint"], clip.fingerprint(clip.preset(index.metadata["transform"]))
+    if any(wanted[key] != got[key] for key in ("checkpoint", "config", "transform")):
+        hashes = f"sha256 {wanted['checkpoint'][:12]}..., not {got['checkpoint'][:12]}..."
+        raise InputError(
+            f"{index.folder} was made by another checkpoint than {clip.name} ({hashes}); give --clip, or index the folder anew"
+        )
+    return clip
+
+
+def _copies(index: "Index", path: str) -> list[int]:
+    """Rows that show the very file."""
+    from cirlib.data.files import picture_set
+
+    content = picture_set([path], Path).content_hash(path)
+    return [row for row, other in enumerate(index.hashes) if other == content]
+
+
+def _write_page(
+    args: argparse.Namespace, index: "Index", image: "Image.Image | None", found: Sequence[tuple[int, float]], note: str
+) -> None:
+    from cirlib.viz.search_page import Hit, SearchPage, write_search_page
+
+    pictures = index.images()
+    name = "miniature CLIP" if index.metadata["miniature"] else index.metadata["clip"]
+    page = SearchPage(
+        image=image,
+        image_name=Path(args.image).name if args.image else "",
+        text=args.text or "",
+        without=args.without or "",
+        weight=args.weight,
+        hits=[Hit(pictures.open(index.ids[row]), index.ids[row], score) for row, score in found],
+        checkpoint=name,
+        n_pictures=len(index),
+        note=note.removeprefix("Note: "),
+    )
+    write_search_page(args.html, page)
