@@ -58,7 +58,7 @@ def load_report(path: str | Path) -> Report:
     """Read what `save_report` wrote; raises InputError if the file is missing, cut short, or something else."""
     path = _npz(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             head = json.loads(str(file["head"]))
             per_query = {name.removeprefix("per_query/"): file[name] for name in file.files if name.startswith("per_query/")}
             ids = tuple(str(query_id) for query_id in file["query_ids"])
