@@ -30,10 +30,10 @@ from cirlib.data.atelier.captions import caption, sample_mention
 from cirlib.data.atelier.corpus import sentences
 from cirlib.data.atelier.prompts import value_prompts
 from cirlib.data.atelier.render import split_pixels
-from cirlib.data.atelier.schema import ATTRIBUTES, Design
+from cirlib.data.atelier.schema import ATTRIBUTES
 from cirlib.data.atelier.splits import picture
+from cirlib.data.atelier.truth import NAMES, value_codes
 
-NAMES = tuple(ATTRIBUTES)
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # OpenAI's, as every OpenCLIP preprocessing expects
 
 
@@ -61,11 +61,6 @@ def model_config(vocabulary: int) -> dict:
         "vision_cfg": {"image_size": 96, "patch_size": 12, "width": 192, "head_width": 64, "layers": 6},
         "text_cfg": {"context_length": 77, "vocab_size": vocabulary, "width": 192, "heads": 3, "layers": 3},
     }
-
-
-def value_codes(designs: list[Design]) -> Int[np.ndarray, "n a"]:
-    """Attribute values as numbers, -1 where an attribute does not apply."""
-    return np.array([[ATTRIBUTES[name].values.index(d[name]) if name in d else -1 for name in NAMES] for d in designs], np.int64)
 
 
 def caption_fits(codes: Int[Tensor, "b a"], mentioned: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from cirlib.data.atelier.schema import VERSION, Design
 from cirlib.types import InputError
 
 SPLITS = ("pretrain", "train", "val", "test", "test-compositional")
-DESIGNS, TWINS = 12, 4  # of a family: different designs, and designs drawn a second time
+DESIGNS, TWINS = 24, 8  # of a family: different designs, and designs drawn a second time
 FAMILY = DESIGNS + TWINS  # pictures of a family, consecutive indices
 
 
