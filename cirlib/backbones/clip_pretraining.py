@@ -42,7 +42,7 @@ class Recipe:
     """Everything that decides the outcome of the pretraining."""
 
     pictures: int = 40_960  # of the pretrain split
-    steps: int = 6_000  # optimiser steps
+    steps: int = 5_500  # optimiser steps
     batch: int = 64  # pictures a step, one caption each
     peak_rate: float = 1e-3  # learning rate after the warm-up
     warmup: int = 300  # steps

@@ -141,7 +141,7 @@ def _pattern_voices(rng: np.random.Generator, new: str, old: str, second: str | 
         )
     noun, adjective = pick(rng, words.PATTERN_NOUNS[new]), pick(rng, words.PATTERN_ADJECTIVES[new])
     if second is not None:
-        return (f"has {second} {noun}", f"with {second} {noun}", f"is {adjective} with {second}")
+        return (f"has {second} {noun}", f"with {second} {noun}", f"is {adjective}, with {second} {noun}")
     return (
         f"is {adjective}",
         f"has {noun} instead of {words.PATTERN_NOUNS[old][0]}",

@@ -103,4 +103,4 @@ def test_edit_texts_name_the_new_value_and_never_an_unchanged_attribute():
                     if change.kind in ("add", "remove"):
                         assert any(bare in joined for bare in words.BARE[change.attribute]), (joined, change)
                 checked += 1
-    assert checked > 300
+    assert checked > 200
