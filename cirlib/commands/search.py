@@ -133,7 +133,8 @@ def _write_page(
     from cirlib.viz.search_page import Hit, SearchPage, write_search_page
 
     pictures = index.images()
-    name = "miniature CLIP" if index.metadata["miniature"] else index.metadata["clip"]
+    made_with = index.metadata["clip"]
+    name = "shipped miniature CLIP" if index.metadata["miniature"] else Path(made_with).name if Path(made_with).is_absolute() else made_with
     page = SearchPage(
         image=image,
         image_name=Path(args.image).name if args.image else "",
