@@ -63,7 +63,7 @@ def spoil(raw, *path, value):
         (("profiles", "mini", "seeds"), [0, "1"], "expected int"),
         (("profiles", "mini", "seeds"), 0, "profiles.mini.seeds is 0"),
         (("profiles", "mini", "atelier"), 5, "expected keys and values"),
-        (("notebooks", "00_check_setup", "neds"), ["x"], "does not know neds"),
+        (("notebooks", "00_check_setup", "requires"), ["x"], "does not know requires"),
         (("notebooks", "00_check_setup", "needs"), ["09_evaluation"], "not listed above"),
         (("notebooks", "00_check_setup", "full"), {"repeats": 3}, "differ"),
         (("notebooks", "00_check_setup", "full"), {"matmul_rows": 3, "repeats": "3"}, "differ"),
