@@ -144,6 +144,6 @@ def _write_page(
         hits=[Hit(pictures.open(index.ids[row]), index.ids[row], score) for row, score in found],
         checkpoint=name,
         n_pictures=len(index),
-        note=note.removeprefix("Note: "),
+        note=note,
     )
     write_search_page(args.html, page)

@@ -21,8 +21,7 @@ def noise(width: int, height: int, seed: int = 0) -> Image.Image:
 def torchvision_clip(size: int, pad: float | None = None):
     """The published recipe, written with torchvision."""
     _torchvision.prepare()
-    from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
-    from torchvision.transforms import functional
+    from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor, functional
 
     def target_padding(image):
         width, height = image.size
