@@ -75,7 +75,7 @@ def _gallery(root: Path, pictures: PictureFolder, named: set[str]) -> tuple[set[
     """Ids, their description, and the file or folder that they come from."""
     for place in _IMAGE_LISTS:
         if (root / place).is_file():
-            return _listed_ids(root / place) | named, "COCO 2017 unlabeled, by its image list", root / place
+            return _listed_ids(root / place), "COCO 2017 unlabeled, by its image list", root / place
     if pictures.root is not None:
         found = {str(int(name)) for name in pictures.paths if name.isdecimal()}
         return found | named, "COCO 2017 unlabeled, by the picture folder", pictures.root

@@ -93,9 +93,10 @@ class Manifest:
         """Raise InputError if the manifest states another count; silent where it states none."""
         expected = self.counts.get(f"{split}/{group}", {}).get(what)
         if expected is not None and found != expected:
+            noun = "gallery pictures" if what == "gallery" else what
             part = f"{self.title} {split} {group}".rstrip()
             raise InputError(
-                f"{path}: {found:,} {what} of {part}, the official file has {expected:,}; "
+                f"{path}: {found:,} {noun} of {part}, the official file has {expected:,}; "
                 "fetch the file again, or turn the check of counts off"
             )
 

@@ -48,7 +48,7 @@ def test_the_gallery_is_the_folder_or_the_image_list(small: Path) -> None:
     by_folder = load_circo(small, check_counts=False)
     assert sorted(by_folder.gallery.ids) == ["1", "2", "3", "99"]
     assert by_folder.gallery.open("99").getpixel((0, 0)) == (99, 0, 0)
-    with pytest.raises(InputError, match=r"4 gallery of CIRCO val, the official file has 123,403"):
+    with pytest.raises(InputError, match=r"4 gallery pictures of CIRCO val, the official file has 123,403"):
         path = small / "annotations/val.json"
         entry = json.loads(path.read_text())[0]
         path.write_text(json.dumps([entry | {"id": i} for i in range(220)]))
