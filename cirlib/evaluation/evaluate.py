@@ -187,7 +187,7 @@ def _replace_ranks(ranks: np.ndarray, rows: np.ndarray, pool: np.ndarray) -> np.
     return ranks
 
 
-def _spread(values: np.ndarray, benchmark: Benchmark, table: Lookup, fill: float) -> np.ndarray:
+def _spread(values: np.ndarray, benchmark: Benchmark, table: Lookup, fill: int | float) -> np.ndarray:
     """Values of the scored queries at their places among all queries."""
     result = np.full((len(benchmark.queries), *values.shape[1:]), fill, dtype=values.dtype)
     result[table.scored] = values

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from cirlib.bench import measure, ranking
+from cirlib.cli import main
 from cirlib.types import InputError
 
 TINY = ranking.Case("tiny", 60, 90, recall_at=(1, 10))
@@ -81,3 +82,8 @@ def test_a_fresh_process_hands_back_results_and_errors():
     assert measure.in_fresh_process(divmod, 7, 2) == (3, 1)
     with pytest.raises(InputError, match="from the other process"):
         measure.in_fresh_process(_fail)
+
+
+def test_the_command_ends_in_one_line(capsys):
+    assert main(["bench", "ranking", "--repeats", "0"]) == 2
+    assert capsys.readouterr().err.strip() == "cirlib bench: --repeats 0 given; at least 1 run is needed"
