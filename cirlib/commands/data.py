@@ -30,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the action. Returns 1 when `verify` finds something wrong, else 0."""
+    """Run the action. Returns 1 when `verify` finds something wrong or `fetch` had to leave a file out, else 0."""
     return {"list": _list, "fetch": _fetch, "verify": _verify}[args.action](args)
 
 
@@ -52,7 +52,7 @@ def _fetch(args: argparse.Namespace) -> int:
     from cirlib.data.manifest import load_manifest
 
     manifest = load_manifest(args.name)
-    bars = {}
+    bars, failed = {}, []
 
     def progress(file):
         def show(done: int, total: int | None) -> None:
@@ -64,16 +64,20 @@ def _fetch(args: argparse.Namespace) -> int:
     def report(file, state: str) -> None:
         if file.path in bars:
             bars.pop(file.path).close()
-        print(f"{state:<8} {file.path}{'' if file.sha256 else '  (no checksum is known for this file)'}")
+        word, _, reason = state.partition(": ")
+        failed.extend([file.path] if reason else [])
+        note = reason or ("" if file.sha256 else "no checksum is known for this file")
+        print(f"{word:<8} {file.path}{'  (' + note + ')' if note else ''}")
 
     try:
         fetch_annotations(manifest, args.root, args.base_url, progress=progress, done=report)
     finally:
         for bar in bars.values():
             bar.close()
-    print(f"\n{manifest.title}: annotations complete in {args.root} ({manifest.licence}).\n{manifest.where}")
+    complete = f"complete but for {', '.join(failed)}, which the evaluation does not need," if failed else "complete"
+    print(f"\n{manifest.title}: annotations {complete} in {args.root}. Licence: {manifest.licence}.\n{manifest.where}")
     print(f"Then: cirlib data verify {manifest.name} --root {args.root} --images DIR")
-    return 0
+    return 1 if failed else 0
 
 
 def _verify(args: argparse.Namespace) -> int:

@@ -49,7 +49,10 @@ def fetch_file(
     except (urllib.error.URLError, HTTPException, OSError) as error:
         reason = getattr(error, "reason", None) or error
         kept = part.stat().st_size if part.exists() else 0
-        raise InputError(f"{url} could not be fetched ({reason}); {kept:,} bytes are kept, run the command again to go on") from None
+        advice = (
+            f"{kept:,} bytes are kept, run the command again to go on" if kept else "check the address and the connection, then try again"
+        )
+        raise InputError(f"{url} could not be fetched ({reason}); {advice}") from None
     found = sha256_of(part)
     if sha256 is not None and found != sha256:
         part.unlink()
@@ -111,14 +114,19 @@ def fetch_annotations(
         root: Folder to fill.
         base_url: Another server with the same tree; default is the official repository.
         progress: Gives a progress callback for a file.
-        done: Called after each file with "present" or "fetched".
+        done: Called after each file with "present", "fetched" or, for a file that the evaluation does not need, "failed: " and the reason.
 
     Raises:
-        InputError: As `fetch_file`; files that came before it stay.
+        InputError: As `fetch_file`, for a file that the evaluation needs; files that came before it stay.
     """
     base = (base_url or manifest.base_url).rstrip("/") + "/"
     for file in manifest.files:
         path = file.find(Path(root)) or Path(root, file.path)
-        state = fetch_file(base + file.path, path, file.sha256, progress=progress(file) if progress else None)
+        try:
+            state = fetch_file(base + file.path, path, file.sha256, progress=progress(file) if progress else None)
+        except InputError as error:
+            if not file.optional:
+                raise
+            state = f"failed: {error}"
         if done:
             done(file, state)

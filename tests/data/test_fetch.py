@@ -135,3 +135,11 @@ def test_whole_benchmark_in_its_tree(server: Server, tmp_path: Path) -> None:
         fetch_annotations(manifest, tmp_path, server.url, done=lambda file, state: states.append((file.path, state)))
     assert states == [("captions/a.json", "fetched"), ("b.json", "fetched"), ("captions/a.json", "present"), ("b.json", "present")]
     assert [path for path, _ in server.asked] == ["/captions/a.json", "/b.json"]
+
+
+def test_only_files_that_the_evaluation_needs_stop_a_fetch(server: Server, tmp_path: Path) -> None:
+    files = (AnnotationFile("absent.json", optional=True), AnnotationFile("b.json"), AnnotationFile("absent-too.json"))
+    states = {}
+    with pytest.raises(InputError, match=r"absent-too\.json could not be fetched"):
+        fetch_annotations(replace(load_manifest("cirr"), files=files), tmp_path, server.url, done=lambda f, s: states.update({f.path: s}))
+    assert states["absent.json"].startswith("failed: ") and states["b.json"] == "fetched"
