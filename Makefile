@@ -55,7 +55,9 @@ format: $(STAMP)
 # Install the git hooks: the same tools at the same versions as CI, and notebooks stored without outputs.
 hooks: $(STAMP)
 	$(BIN)/pre-commit install
-	$(BIN)/nbstripout --install --attributes .gitattributes
+	git config filter.nbstripout.clean $(BIN)/nbstripout
+	git config filter.nbstripout.smudge cat
+	git config diff.ipynb.textconv "$(BIN)/nbstripout -t"
 
 # Open the notebooks in JupyterLab.
 lab: $(STAMP)
