@@ -197,8 +197,8 @@ def load_clip(name_or_folder: str | os.PathLike[str], *, device: str = "auto", p
         raise InputError(f"precision {precision!r} is not known; choose auto, {', '.join(PRECISIONS)}")
     if precision == "auto":
         precision = "fp32" if chosen.type != "cuda" else "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    checkpoint = find_checkpoint(name_or_folder)  # before the slow import, so that a wrong folder is told at once
     _import_open_clip()
-    checkpoint = find_checkpoint(name_or_folder)
     try:
         model, tokenizer = _build(checkpoint, chosen), _load_tokenizer(checkpoint)
     except InputError:

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+from cirlib import _torchvision
 from cirlib.types import InputError
 
 CONFIG_FILE = "open_clip_config.json"
@@ -91,6 +92,7 @@ def _from_folder(name: str, folder: Path) -> Checkpoint:
 
 
 def _from_name(name: str, model: str, tag: str) -> Checkpoint:
+    _torchvision.prepare()
     import open_clip
     from open_clip.pretrained import get_pretrained_cfg
 
