@@ -27,6 +27,7 @@ FLOORS = {
     "index": 3,
     "viz": 3,
     "bench": 3,
+    "cards": 3,
     "commands": 4,
     "cli": 5,
 }

@@ -1,0 +1,111 @@
+"""The card of the miniature CLIP: `python -m cirlib.cards` measures the shipped checkpoint and writes what it is.
+
+`card.json` is read by `cirlib check`; `README.md` beside it says the same to people. Nothing on a card is written by hand.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from cirlib._atomic import atomic_write_text
+from cirlib.backbones.clip import load_clip
+from cirlib.backbones.clip_checkpoint import PUBLIC_CHECKPOINT
+from cirlib.backbones.miniature import miniature_path
+from cirlib.data.atelier import DETAILS, VERSION, load_pictures
+from cirlib.data.atelier.caption_retrieval import load_caption_retrieval
+from cirlib.data.atelier.splits import picture
+from cirlib.evaluation.evaluate import evaluate
+from cirlib.evaluation.intervals import Interval, mean_interval
+from cirlib.methods.baselines import TextOnly, expected_recall
+from cirlib.methods.clip_encoder import ClipEncoder
+from cirlib.methods.zero_shot import attribute_hits, majority_share
+
+PICTURES = 2048  # of `test` that zero-shot accuracy is measured on
+GALLERY = 1024  # of `test` that captions search
+
+
+def measure(encoder: ClipEncoder, pictures: int = PICTURES, gallery: int = GALLERY) -> dict[str, Any]:
+    """Zero-shot accuracy per attribute and text-to-image recall on `test`, as fractions with 95 % intervals, beside chance."""
+    images = load_pictures("test", pictures)
+    designs = [picture("test", index).design for index in range(pictures)]
+    hits = attribute_hits(encoder, encoder.images(images).rows, designs)
+    accuracy = {name: {**_numbers(mean_interval(values)), "majority": majority_share(designs, name)} for name, values in hits.items()}
+    report = evaluate(TextOnly(encoder), load_caption_retrieval("test", gallery))
+    recall = {
+        f"recall@{k}": {**_numbers(mean_interval(report.per_query[f"recall@{k}"])), "chance": expected_recall(k, gallery)} for k in (1, 10)
+    }
+    return {"pictures": pictures, "accuracy": accuracy, "gallery": gallery, "captions": len(report.query_ids), "text_to_image": recall}
+
+
+def _numbers(interval: Interval) -> dict[str, float]:
+    return {"mean": round(interval.mean, 4), "low": round(interval.low, 4), "high": round(interval.high, 4)}
+
+
+def write_card(folder: Path, metrics: dict[str, Any]) -> None:
+    """Write `card.json` and `README.md` of a checkpoint folder from its `training.json` and fresh measurements."""
+    training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    files = sorted(path for path in folder.iterdir() if path.name not in ("card.json", "README.md"))
+    card = {
+        "name": "miniature CLIP",
+        "class": "open_clip.CLIP",
+        "data": f"atelier {VERSION}, split pretrain",
+        "training": training,
+        "metrics": metrics,
+        "sha256": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
+    }
+    atomic_write_text(folder / "card.json", json.dumps(card, indent=1) + "\n")
+    atomic_write_text(folder / "README.md", _readme(card))
+
+
+def _readme(card: dict[str, Any]) -> str:
+    training, metrics = card["training"], card["metrics"]
+    return "\n".join(
+        [
+            "# Miniature CLIP",
+            "",
+            f"{training['parameters'] / 1e6:.1f} million parameters of OpenCLIP's own `CLIP` class: ViT at 96 px in patches of 12, a text tower",
+            "with CLIP's 77 tokens and a small vocabulary of our own, a joint space of 192 dimensions. Weights in fp16. **It knows drawn clothes",
+            f"only**: for photographs use a public checkpoint such as `{PUBLIC_CHECKPOINT}`.",
+            "",
+            *_training_lines(card["data"], training),
+            "",
+            f"Zero-shot accuracy on {metrics['pictures']:,} pictures of `test`, percent. The prompts are worded like the captions of the training.",
+            "",
+            *_table("attribute", "accuracy", "always the most frequent value", metrics["accuracy"], "majority"),
+            "",
+            f"Text to image on `test`: {metrics['captions']:,} full captions search {metrics['gallery']:,} pictures, percent.",
+            "",
+            *_table("metric", "recall", "chance", metrics["text_to_image"], "chance"),
+            "",
+        ]
+    )
+
+
+def _training_lines(data: str, training: dict[str, Any]) -> list[str]:
+    recipe = training["recipe"]
+    return [
+        f"Trained from scratch on {recipe['pictures']:,} pictures of {data}: {recipe['steps']:,} steps of {recipe['batch']} pictures,",
+        f"{training['seconds'] / 60:.0f} minutes on {training['device']} with {training['threads']} threads, torch {training['torch']}.",
+        "Remake it with `python -m cirlib.backbones.clip_pretraining`, and this card with `python -m cirlib.cards`.",
+    ]
+
+
+def _table(first: str, second: str, floor: str, rows: dict[str, dict[str, float]], key: str) -> list[str]:
+    """A Markdown table of means with intervals, in percent, beside the level that takes no skill."""
+    lines = [f"| {first} | {second} | 95 % interval | {floor} |", "|---|---:|---|---:|"]
+    for name, row in rows.items():
+        mean, low, high, lazy = (100 * row[part] for part in ("mean", "low", "high", key))
+        lines.append(f"| {name}{' (yes or no)' if name in DETAILS else ''} | {mean:.1f} | {low:.1f} to {high:.1f} | {lazy:.2f} |")
+    return lines
+
+
+def main() -> None:
+    """Measure the shipped checkpoint and write its card."""
+    folder = miniature_path("clip")
+    write_card(folder, measure(ClipEncoder(load_clip(folder))))
+    print((folder / "README.md").read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()
