@@ -28,10 +28,18 @@ FLOORS = {
     "viz": 3,
     "bench": 3,
     "cards": 3,
+    "results": 3,
     "commands": 4,
     "cli": 5,
 }
-ALLOWED_SIDEWAYS = {("backbones", "data"), ("runs", "config"), ("pipeline", "config"), ("environment", "runs"), ("environment", "config")}
+ALLOWED_SIDEWAYS = {
+    ("results", "runs"),
+    ("backbones", "data"),
+    ("runs", "config"),
+    ("pipeline", "config"),
+    ("environment", "runs"),
+    ("environment", "config"),
+}
 DOORS = {
     "open_clip": ("backbones/",),
     "transformers": ("backbones/",),

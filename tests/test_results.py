@@ -1,0 +1,31 @@
+import pytest
+
+from cirlib.data.atelier import load_atelier
+from cirlib.evaluation.evaluate import evaluate
+from cirlib.methods.baselines import Chance
+from cirlib.results import load_rankings, save_ranking
+from cirlib.runs import start_run
+from cirlib.types import InputError
+
+
+@pytest.fixture
+def run(tmp_path):
+    return start_run("99_test", "smoke", out_dir=tmp_path, quiet=True)
+
+
+def test_rankings_come_back_by_benchmark(run):
+    for split in ("val", "test"):
+        benchmark = load_atelier(split, 64, 8)
+        for seed in (0, 1):
+            path = save_ranking(run, evaluate(Chance(seed), benchmark), seed)
+            assert path.name == f"chance-seed{seed}.npz" and path.with_suffix(".json").is_file()
+    found = load_rankings(run.folder)
+    assert {name: [report.method for report in reports] for name, reports in found.items()} == {
+        "atelier-test": ["chance", "chance"],
+        "atelier-val": ["chance", "chance"],
+    }
+
+
+def test_nothing_to_read_is_told(run):
+    with pytest.raises(InputError, match="run a notebook that evaluates methods first"):
+        load_rankings(run.folder)
