@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from cirlib.config import PROFILES, find_root, load_config
+from cirlib.data.atelier.splits import FAMILY
 from cirlib.types import InputError
 
 
@@ -31,6 +32,12 @@ def test_every_profile_of_the_project_loads(repo_root, profile):
 def test_smoke_is_smaller_than_mini_and_mini_has_three_seeds(repo_root):
     smoke, mini = (load_config(profile, repo_root / "config.yaml").profile for profile in ("smoke", "mini"))
     assert smoke.atelier.test < mini.atelier.test and smoke.bootstrap < mini.bootstrap and len(mini.seeds) >= 3
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_galleries_of_atelier_are_whole_families(repo_root, profile):
+    sizes = load_config(profile, repo_root / "config.yaml").profile.atelier
+    assert all(count % FAMILY == 0 for count in (sizes.train, sizes.val, sizes.test, sizes.test_compositional))
 
 
 def test_settings_cannot_be_changed(repo_root):

@@ -60,7 +60,7 @@ def load_atelier(split: str = "test", pictures: int = 2560, queries: int = 1000,
     Args:
         split: "train", "val", "test" or "test-compositional".
         pictures: Gallery size, a multiple of the family size (32).
-        queries: Number of queries, spread evenly over the families.
+        queries: Number of queries, spread evenly over the families; where one gives too few, the next makes up for it.
         size: Pixels a side.
 
     Raises:
@@ -74,8 +74,10 @@ def load_atelier(split: str = "test", pictures: int = 2560, queries: int = 1000,
     known = [picture(split, index) for index in range(pictures)]
     codes = value_codes([p.design for p in known])
     families = pictures // FAMILY
-    shares = np.diff(np.linspace(0, queries, families + 1).round().astype(int))
-    found = [query for family in range(families) for query in _family_queries(split, family, int(shares[family]), known, codes)]
+    due = np.linspace(0, queries, families + 1).round().astype(int)  # after each family; one that gives too few is made up by the next
+    found: list[Query] = []
+    for family in range(families):
+        found += _family_queries(split, family, int(due[family + 1]) - len(found), known, codes)
     if len(found) < queries:
         raise InputError(
             f"{queries} queries asked for, but {pictures} pictures of atelier {split} give only {len(found)}; ask for fewer or add pictures"

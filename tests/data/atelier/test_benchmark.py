@@ -1,5 +1,8 @@
+from collections import Counter
+
 import pytest
 
+from cirlib.data.atelier import benchmark as atelier_benchmark
 from cirlib.data.atelier import load_atelier, load_pictures
 from cirlib.data.atelier.edits import satisfies
 from cirlib.data.atelier.schema import held_out_pair
@@ -49,6 +52,16 @@ def test_compositional_targets_show_pairs_that_no_other_split_shows(benchmark):
     assert not any(held_out_pair(design) for design in benchmark.labels.values())
     train = load_atelier("train", 5 * FAMILY, 60)
     assert not any(held_out_pair(design) for design in train.labels.values())
+
+
+def test_a_family_that_gives_few_queries_is_made_up_by_the_next(monkeypatch):
+    def short_second_family(split, family, wanted, known, codes):
+        return real(split, family, min(wanted, 3) if family == 1 else wanted, known, codes)
+
+    real = atelier_benchmark._family_queries
+    monkeypatch.setattr(atelier_benchmark, "_family_queries", short_second_family)
+    queries = load_atelier("val", 4 * FAMILY, 40).queries
+    assert Counter(query.id.split("-")[1] for query in queries) == {"0000": 10, "0001": 3, "0002": 17, "0003": 10}
 
 
 def test_content_hash_tells_pictures_apart():
