@@ -28,11 +28,13 @@ FLOORS = {
     "viz": 3,
     "bench": 3,
     "cards": 3,
+    "benchmarks": 3,
     "results": 3,
     "commands": 4,
     "cli": 5,
 }
 ALLOWED_SIDEWAYS = {
+    ("benchmarks", "config"),
     ("results", "runs"),
     ("backbones", "data"),
     ("runs", "config"),

@@ -42,15 +42,14 @@ class Recipe:
     """Everything that decides the outcome of the pretraining."""
 
     pictures: int = 40_960  # of the pretrain split
-    steps: int = 5_500  # optimiser steps
+    steps: int = 4_000  # optimiser steps
     batch: int = 64  # pictures a step, one caption each
-    peak_rate: float = 1e-3  # learning rate after the warm-up
-    warmup: int = 300  # steps
+    peak_rate: float = 2e-3  # learning rate after the warm-up
+    warmup: int = 100  # steps
     weight_decay: float = 0.05
     value_weight: float = 2.0  # of the contrast among the values of one attribute
     merges: int = 510  # BPE merges asked for
     corpus: int = 20_000  # captions that the vocabulary is learnt from
-    shift_px: int = 4  # largest random shift of a picture
     seed: int = 0
 
 
@@ -122,21 +121,16 @@ class Batches:
         texts = [caption(rng, self.designs[row], mention) for row, mention in zip(rows, mentions, strict=True)]
         prompts = [text for name in NAMES for text in value_prompts(rng, name)]
         return {
-            "images": self._augmented(rng, rows),
+            "images": self._normalized(rows),
             "tokens": self.tokenizer(texts),
             "prompts": self.tokenizer(prompts),
             "codes": self.codes[rows],
             "mentioned": torch.tensor([[name in mention for name in NAMES] for mention in mentions]),
         }
 
-    def _augmented(self, rng: np.random.Generator, rows: np.ndarray) -> Float[Tensor, "b 3 h w"]:
-        shift, size = self.recipe.shift_px, self.pixels.shape[1]
+    def _normalized(self, rows: np.ndarray) -> Float[Tensor, "b 3 h w"]:
         batch = torch.from_numpy(self.pixels[rows]).permute(0, 3, 1, 2).float() / 255
-        padded = F.pad(batch, (shift, shift, shift, shift), mode="replicate")
-        corners = rng.integers(0, 2 * shift + 1, (len(rows), 2))
-        cropped = torch.stack([image[:, y : y + size, x : x + size] for image, (y, x) in zip(padded, corners, strict=True)])
-        flipped = torch.from_numpy(rng.random(len(rows)) < 0.5).view(-1, 1, 1, 1)
-        return (torch.where(flipped, cropped.flip(3), cropped) - self.mean) / self.std
+        return (batch - self.mean) / self.std
 
 
 def learning_rate(step: int, recipe: Recipe) -> float:
@@ -144,6 +138,20 @@ def learning_rate(step: int, recipe: Recipe) -> float:
     if step < recipe.warmup:
         return recipe.peak_rate * (step + 1) / recipe.warmup
     return recipe.peak_rate * 0.5 * (1 + math.cos(math.pi * (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)))
+
+
+def build_optimizers(model: torch.nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the transformer blocks, AdamW for everything else.
+
+    In a trial of 200 steps Muon brought the loss among values to where AdamW alone had it after 400.
+    """
+    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "resblocks" in name]
+    chosen = {id(p) for p in matrices}
+    others = [p for p in model.parameters() if id(p) not in chosen]
+    return [
+        torch.optim.Muon(matrices, lr=recipe.peak_rate, weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=recipe.peak_rate, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
 
 
 def pretrain(recipe: Recipe, out: Path) -> None:
@@ -166,15 +174,13 @@ def pretrain(recipe: Recipe, out: Path) -> None:
         text_cfg=open_clip.CLIPTextCfg(**config["text_cfg"]),
     )
     accelerator = Accelerator(mixed_precision="bf16")
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    model, optimizer = accelerator.prepare(model, torch.optim.AdamW(groups, lr=recipe.peak_rate, betas=(0.9, 0.98)))
-    seconds = _train(recipe, model, optimizer, accelerator, batches)
+    model = accelerator.prepare(model)
+    optimizers = [accelerator.prepare(optimizer) for optimizer in build_optimizers(accelerator.unwrap_model(model), recipe)]
+    seconds = _train(recipe, model, optimizers, accelerator, batches)
     _write_checkpoint(out, accelerator.unwrap_model(model), config, recipe, seconds, str(accelerator.device))
 
 
-def _train(recipe: Recipe, model, optimizer, accelerator, batches: Batches) -> float:
+def _train(recipe: Recipe, model, optimizers, accelerator, batches: Batches) -> float:
     """Run the remaining steps; returns the seconds spent over all runs. The state is saved every 250 steps."""
     state_file = cache_dir("pretraining") / "clip.pt"
     first, seconds = 0, 0.0
@@ -182,7 +188,8 @@ def _train(recipe: Recipe, model, optimizer, accelerator, batches: Batches) -> f
         state = torch.load(state_file, map_location="cpu", weights_only=True)
         if state["recipe"] == asdict(recipe):
             accelerator.unwrap_model(model).load_state_dict(state["model"])
-            optimizer.load_state_dict(state["optimizer"])
+            for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
             first, seconds = state["step"], state["seconds"]
     spans = _value_spans()
     started = time.monotonic()
@@ -191,13 +198,13 @@ def _train(recipe: Recipe, model, optimizer, accelerator, batches: Batches) -> f
     progress = tqdm(range(first, recipe.steps), initial=first, total=recipe.steps, desc="CLIP", mininterval=10)
     for step in progress:
         with sdpa_kernel(backend):
-            losses = _step(recipe, step, model, optimizer, accelerator, batches(step), spans)
+            losses = _step(recipe, step, model, optimizers, accelerator, batches(step), spans)
         progress.set_postfix({name: f"{value:.3f}" for name, value in losses.items()}, refresh=False)
         if (step + 1) % 250 == 0 and accelerator.is_main_process:
             spent = seconds + time.monotonic() - started
             state = {"recipe": asdict(recipe), "step": step + 1, "seconds": spent, "model": accelerator.unwrap_model(model).state_dict()}
             with atomic_path(state_file) as draft:
-                torch.save({**state, "optimizer": optimizer.state_dict()}, draft)
+                torch.save({**state, "optimizers": [optimizer.state_dict() for optimizer in optimizers]}, draft)
     return seconds + time.monotonic() - started
 
 
@@ -207,9 +214,9 @@ def _value_spans() -> list[slice]:
     return [slice(int(a), int(b)) for a, b in zip(sizes, sizes[1:], strict=False)]
 
 
-def _step(recipe: Recipe, step: int, model, optimizer, accelerator, batch: dict[str, Tensor], spans: list[slice]) -> dict[str, float]:
+def _step(recipe: Recipe, step: int, model, optimizers, accelerator, batch: dict[str, Tensor], spans: list[slice]) -> dict[str, float]:
     batch = {name: tensor.to(accelerator.device) for name, tensor in batch.items()}
-    for group in optimizer.param_groups:
+    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
         group["lr"] = learning_rate(step, recipe)
     with accelerator.autocast():
         image = model.encode_image(batch["images"])
@@ -221,8 +228,9 @@ def _step(recipe: Recipe, step: int, model, optimizer, accelerator, batch: dict[
     values = value_loss(image, prompts, scale, batch["codes"], spans)
     accelerator.backward(pairs + recipe.value_weight * values)
     accelerator.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
     with torch.no_grad():
         model.logit_scale.clamp_(0, math.log(100))
     return {"pairs": pairs.item(), "values": values.item(), "scale": scale.item()}
