@@ -8,11 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from cirlib.evaluation.intervals import Interval
-from cirlib.viz.style import INK, MUTED, PALETTE, chance_line, color_of, figure, label, percent_axis
+from cirlib.viz.style import INK, MUTED, PALETTE, chance_line, color_of, figure, house_style, label, percent_axis
 
-_TIE_STYLES = ((PALETTE[3], "-"), (PALETTE[0], "-"), (PALETTE[1], "-"), (PALETTE[2], "-"))
+_TIE_COLORS = (PALETTE[3], PALETTE[0], PALETTE[1], PALETTE[2])
 
 
+@house_style()
 def plot_tie_rules(curves: Mapping[str, Sequence[float]], cutoffs: Sequence[int], gallery: int) -> Figure:
     """Recall of one ranking under several tie rules, beside chance.
 
@@ -23,9 +24,9 @@ def plot_tie_rules(curves: Mapping[str, Sequence[float]], cutoffs: Sequence[int]
     """
     made, (axes,) = figure(height=3.6)
     cutoffs = np.asarray(cutoffs)
-    axes.plot(cutoffs, cutoffs / gallery, color=color_of("chance"), linestyle="--", linewidth=1.4, label="chance, K / gallery", zorder=3)
-    for (name, recall), (color, line) in zip(curves.items(), _TIE_STYLES, strict=False):
-        axes.plot(cutoffs, recall, color=color, linestyle=line, label=name, clip_on=False)
+    for (name, recall), color in zip(curves.items(), _TIE_COLORS, strict=False):
+        axes.plot(cutoffs, recall, color=color, linewidth=3, alpha=0.75, label=name, clip_on=False)
+    axes.plot(cutoffs, cutoffs / gallery, color=INK, linestyle=(0, (4, 4)), linewidth=1.1, label="chance, K / gallery", zorder=3)
     label(axes, "One collapsed model, three tie rules", "cut-off K (pictures)", "Recall@K (%)")
     axes.set_ylim(0, 1.05)
     axes.set_xlim(0, cutoffs.max())
@@ -34,6 +35,7 @@ def plot_tie_rules(curves: Mapping[str, Sequence[float]], cutoffs: Sequence[int]
     return made
 
 
+@house_style()
 def plot_changes(pairs: Mapping[str, tuple[float, float]], ends: tuple[str, str], *, title: str = "", x: str = "") -> Figure:
     """Two values of each row and the way between them: what one choice of protocol does to a number.
 
@@ -59,6 +61,7 @@ def plot_changes(pairs: Mapping[str, tuple[float, float]], ends: tuple[str, str]
     return made
 
 
+@house_style()
 def plot_diversity(points: Mapping[str, tuple[float, float]], k: int) -> Figure:
     """How right against how varied: AC_strict@K and ILD@K of several rankings.
 
@@ -79,33 +82,35 @@ def plot_diversity(points: Mapping[str, tuple[float, float]], k: int) -> Figure:
     return made
 
 
-def plot_bootstrap(samples: Mapping[str, np.ndarray], intervals: Mapping[str, Interval], *, x: str = "", zero: bool = False) -> Figure:
+@house_style()
+def plot_bootstrap(
+    samples: Mapping[str, np.ndarray], intervals: Mapping[str, Interval], x: Sequence[str] | None = None, *, zero: bool = False
+) -> Figure:
     """Resampled means as histograms, one panel each, with the estimate and its interval.
 
     Args:
         samples: Title to the means of the resamples, as fractions.
         intervals: The same titles to their intervals.
-        x: Name of the metric with its unit.
+        x: Per panel, the name of the metric with its unit.
         zero: Mark zero, where panels show differences.
     """
     made, panels = figure(columns=len(samples), width=3.6 * len(samples), height=2.9, sharey=True)
-    for axes, (title, means), color in zip(panels, samples.items(), (PALETTE[0], PALETTE[2], PALETTE[4]), strict=False):
+    for axes, (title, means), unit, color in zip(panels, samples.items(), x or [""] * len(panels), PALETTE, strict=False):
         interval = intervals[title]
-        axes.hist(
-            means, bins=min(40, len(np.unique(means))), color=color, alpha=0.55, density=False, weights=np.full(len(means), 1 / len(means))
-        )
+        axes.hist(means, bins=_bins(means), color=color, alpha=0.55, weights=np.full(len(means), 1 / len(means)))
         axes.axvline(interval.mean, color=INK, linewidth=1.6)
         for end in (interval.low, interval.high):
             axes.axvline(end, color=INK, linewidth=1.2, linestyle=":")
         if zero:
             axes.axvline(0, color=PALETTE[3], linewidth=1.2, linestyle="--")
-        label(axes, title, x)
-        percent_axis(axes.xaxis, 1 if interval.high - interval.low < 0.03 else 0)
+        label(axes, title, unit)
+        percent_axis(axes.xaxis)
         percent_axis(axes.yaxis)
     panels[0].set_ylabel("share of resamples (%)")
     return made
 
 
+@house_style()
 def plot_intervals(
     intervals: Mapping[str, Interval], *, title: str = "", x: str = "", chance: float | None = None, zero: bool = False
 ) -> Figure:
@@ -134,6 +139,7 @@ def plot_intervals(
     return made
 
 
+@house_style()
 def plot_needed_queries(curves: Mapping[str, float], measured: Mapping[str, Mapping[int, float]], gain: float = 0.01) -> Figure:
     """Half the width of a 95 % interval against the number of queries, with the gain that has to be seen.
 
@@ -156,9 +162,18 @@ def plot_needed_queries(curves: Mapping[str, float], measured: Mapping[str, Mapp
     axes.set_yticks([0.002, 0.005, 0.01, 0.02, 0.05, 0.1])
     axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, position: ""))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:,.0f}"))
-    label(axes, "How many queries to see one gain", "queries", "half width of the 95 % interval (points)")
+    label(axes, "How many queries until a gain shows", "queries", "half width of the 95 % interval (points)")
     axes.legend(loc="lower left", title="reached with", title_fontsize=9)
     return made
+
+
+def _bins(means: np.ndarray, most: int = 30) -> np.ndarray:
+    """Edges of bins that hold equally many possible values each: a mean of zeros and ones moves in steps of 1 / queries."""
+    values = np.unique(means.round(12))
+    step = np.diff(values).min() if len(values) > 1 else 1e-3
+    span = (values[-1] - values[0]) / step
+    width = step * max(1.0, np.ceil(span / most))
+    return np.arange(values[0] - step / 2, values[-1] + width, width)
 
 
 def _points(value: float, position: Any) -> str:

@@ -1,7 +1,8 @@
 """One look for every figure: colours that colour-blind readers tell apart, a light grid, no frame that carries no data.
 
-Figures are made with `figure`, which leaves the reader's own matplotlib settings and the list of open figures alone. A figure is shown
-where it is the last line of a notebook cell, and `Run.save_figure` writes it. `use_style` is for plots of your own making in a notebook.
+A plotting function is decorated with `@house_style()` and makes its axes with `figure`: that leaves the reader's own settings and the list
+of open figures alone. A notebook says `%matplotlib inline` once and shows a figure as the last line of a cell; `Run.save_figure` writes it.
+`use_style` is for plots of your own making in a notebook.
 """
 
 import math
@@ -39,7 +40,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.titlelocation": "left",
     "axes.titlesize": 11,
-    "axes.titleweight": "semibold",
+    "axes.titleweight": "bold",
     "figure.constrained_layout.use": True,
     "figure.facecolor": "white",
     "font.size": 10,
@@ -66,7 +67,7 @@ def use_style() -> None:
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """The house look inside a `with` block; the reader's settings come back after it."""
+    """The house look inside a `with` block, or inside a function as `@house_style()`; the reader's settings come back after it."""
     with mpl.rc_context(STYLE):
         yield
 
@@ -92,14 +93,14 @@ def color_of(name: str, position: int = 0) -> str:
     return ROLES.get(name, PALETTE[position % len(PALETTE)])
 
 
-def percent_axis(axis: Any, decimals: int = 0) -> None:
-    """Label an axis that holds fractions in percent; the data stay fractions."""
+def percent_axis(axis: Any, decimals: int | None = None) -> None:
+    """Label an axis that holds fractions in percent, by default with as many decimals as its ticks need; the data stay fractions."""
     axis.set_major_formatter(PercentFormatter(1.0, decimals=decimals))
 
 
 def label(axes: Axes, title: str = "", x: str = "", y: str = "") -> None:
     """Set title and axis labels in one line; units belong in the labels."""
-    axes.set_title(title)
+    axes.set_title(title, loc=STYLE["axes.titlelocation"], fontweight=STYLE["axes.titleweight"])
     axes.set_xlabel(x)
     axes.set_ylabel(y)
 

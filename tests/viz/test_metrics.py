@@ -1,5 +1,6 @@
 """Each figure holds what it was given, in the right place and with units on its axes."""
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -23,7 +24,7 @@ def words(axes) -> list[str]:
 def test_tie_rules_show_every_rule_and_chance():
     made = drawn(metrics.plot_tie_rules({"optimistic": [1, 1, 1], "by gallery row": [0.1, 0.2, 0.3]}, [1, 2, 3], gallery=10))
     (axes,) = made.axes
-    chance, optimistic, fair = axes.get_lines()
+    optimistic, fair, chance = axes.get_lines()
     np.testing.assert_allclose(chance.get_ydata(), [0.1, 0.2, 0.3])
     assert list(optimistic.get_ydata()) == [1, 1, 1] and list(fair.get_ydata()) == [0.1, 0.2, 0.3]
     assert len(axes.get_legend().get_texts()) == 3 and "(%)" in axes.get_ylabel() and "pictures" in axes.get_xlabel()
@@ -48,8 +49,12 @@ def test_diversity_names_its_points():
 def test_bootstrap_marks_estimate_and_ends(zero):
     means = np.random.default_rng(0).normal(0.3, 0.02, 500)
     interval = Interval(0.3, 0.26, 0.34)
-    made = drawn(metrics.plot_bootstrap({"one": means, "two": means}, {"one": interval, "two": interval}, x="Recall@10 (%)", zero=zero))
-    assert len(made.axes) == 2
+    made = drawn(
+        metrics.plot_bootstrap(
+            {"one": means, "two": means}, {"one": interval, "two": interval}, x=["Recall@10 (%)", "gain (points)"], zero=zero
+        )
+    )
+    assert [axes.get_xlabel() for axes in made.axes] == ["Recall@10 (%)", "gain (points)"]
     for axes in made.axes:
         marks = [line.get_xdata()[0] for line in axes.get_lines()]
         assert marks == [0.3, 0.26, 0.34, *([0] if zero else [])]
@@ -73,3 +78,20 @@ def test_needed_queries_follow_the_square_root():
     texts = [text.get_text() for text in axes.get_legend().get_texts()]
     assert texts == ["one method: 9,604 queries", "paired: 384 queries"]
     assert words(axes) == ["1 point"]
+
+
+def test_bins_hold_whole_steps_of_a_mean_of_zeros_and_ones():
+    means = np.random.default_rng(0).binomial(1000, 0.6, 3000) / 1000
+    edges = metrics._bins(means)
+    assert edges[0] < means.min() and edges[-1] > means.max() and len(edges) <= 33
+    counts = np.histogram(np.arange(1000) / 1000, edges)[0]
+    assert len(set(counts)) == 1, "no bin may hold more of the possible values than another"
+    assert len(metrics._bins(np.full(5, 0.3))) >= 2
+
+
+def test_the_readers_settings_do_not_matter():
+    before = dict(mpl.rcParams)
+    with mpl.rc_context({"legend.frameon": True, "axes.titlelocation": "center"}):
+        (axes,) = drawn(metrics.plot_changes(PAIRS, ("kept", "removed"), title="t")).axes
+    assert not axes.get_legend().get_frame_on() and axes.get_title("left") == "t"
+    assert dict(mpl.rcParams) == before
