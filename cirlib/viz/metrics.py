@@ -130,8 +130,9 @@ def plot_intervals(
         axes.scatter(interval.mean, row, color=color, s=44, zorder=3)
         text = f"{100 * interval.mean:.1f}  [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
         axes.annotate(text, (interval.high, row), xytext=(9, 0), textcoords="offset points", va="center", fontsize=9)
-    for level in [value for value, asked in ((chance, chance is not None), (0.0, zero)) if asked]:
+    for level, name in [(chance, "chance")] * (chance is not None) + [(0.0, "no difference")] * zero:
         axes.axvline(level, color=MUTED, linestyle="--", linewidth=1.2, zorder=1)
+        axes.annotate(name, (level, -0.55), xytext=(4, 0), textcoords="offset points", va="top", color=MUTED, fontsize=8)
     _name_rows(axes, list(intervals))
     label(axes, title, x)
     _room_right(axes, 0.32)
@@ -149,7 +150,8 @@ def plot_needed_queries(curves: Mapping[str, float], measured: Mapping[str, Mapp
         gain: Difference that should stand out, as a fraction.
     """
     made, (axes,) = figure(height=3.8)
-    queries = np.logspace(2, 5, 50)
+    fewest = min([100, *(n for widths in measured.values() for n in widths)])
+    queries = np.geomspace(fewest, 100_000, 50)
     for position, (name, deviation) in enumerate(curves.items()):
         color = PALETTE[position]
         needed = (1.96 * deviation / gain) ** 2
@@ -190,4 +192,5 @@ def _name_rows(axes: Any, names: list[str]) -> None:
 def _room_right(axes: Any, share: float = 0.14) -> None:
     """Space for what is written right of the data."""
     low, high = axes.get_xlim()
+    axes.set_xticks([tick for tick in axes.get_xticks() if low <= tick <= min(high, 1.0)])  # a fraction beyond 1 would be a riddle
     axes.set_xlim(low, high + share * (high - low))

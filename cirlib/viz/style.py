@@ -14,7 +14,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter
 
 # Okabe and Ito (2008), ordered so that neighbours differ in lightness too; their yellow is left out, as it is too pale for lines on white.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9")
@@ -94,8 +94,9 @@ def color_of(name: str, position: int = 0) -> str:
 
 
 def percent_axis(axis: Any, decimals: int | None = None) -> None:
-    """Label an axis that holds fractions in percent, by default with as many decimals as its ticks need; the data stay fractions."""
-    axis.set_major_formatter(PercentFormatter(1.0, decimals=decimals))
+    """Label an axis that holds fractions in percent, by default with as many digits as its ticks need; the data stay fractions."""
+    form = ".6g" if decimals is None else f".{decimals}f"
+    axis.set_major_formatter(FuncFormatter(lambda value, position: f"{100 * round(value, 10):{form}}%"))
 
 
 def label(axes: Axes, title: str = "", x: str = "", y: str = "") -> None:

@@ -64,7 +64,8 @@ def test_bootstrap_marks_estimate_and_ends(zero):
 def test_intervals_are_drawn_and_written():
     rows = {"sum": mean_interval(np.repeat([0.0, 1.0], 50)), "composed": Interval(0.6, 0.5, 0.7)}
     (axes,) = drawn(metrics.plot_intervals(rows, title="t", x="Recall@10 (%)", chance=0.01, zero=True)).axes
-    assert words(axes)[1] == "60.0  [50.0, 70.0]"
+    assert words(axes)[1:] == ["60.0  [50.0, 70.0]", "chance", "no difference"]
+    assert max(axes.get_xticks()) <= 1.0
     bars = [tuple(line.get_xdata()) for line in axes.get_lines()]
     assert bars[1] == (0.5, 0.7) and bars[2][0] == 0.01 and bars[3][0] == 0.0
 

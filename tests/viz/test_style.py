@@ -72,3 +72,14 @@ def test_nice_ticks():
     assert style.nice_ticks([2, 300]) == [1.0, 10.0, 100.0, 1000.0]
     with pytest.raises(ValueError, match="positive"):
         style.nice_ticks([0.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("ticks", "decimals", "texts"), [([0.1, 0.2], None, ["10%", "20%"]), ([0.0, 0.025], None, ["0%", "2.5%"]), ([0.1], 1, ["10.0%"])]
+)
+def test_percent_ticks_have_as_many_digits_as_they_need(ticks, decimals, texts):
+    made, (axes,) = style.figure()
+    style.percent_axis(axes.yaxis, decimals)
+    axes.set_yticks(ticks)
+    made.draw_without_rendering()
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == texts
