@@ -66,7 +66,7 @@ def plot_values(labels: Mapping[str, Mapping[str, str]], columns: int = 3) -> Fi
         axis.invert_yaxis()
         axis.grid(visible=False, axis="y")
         axis.tick_params(axis="y", labelsize=7.5, length=0)
-        percent_axis(axis.xaxis, 0)
+        percent_axis(axis.xaxis)
         last_of_column = place + columns >= len(panels)
         label(axis, name, "share of pictures" if last_of_column else "")
     for axis in axes[len(panels) :]:
@@ -84,7 +84,7 @@ def plot_queries(benchmark: Benchmark) -> Figure:
     left.bar_label(bars, [f"{count:,}" for count in found.values()], fontsize=8, color=INK)
     left.set_xticks(range(min(found), max(found) + 1))
     left.grid(visible=False, axis="x")
-    percent_axis(left.yaxis, 0)
+    percent_axis(left.yaxis)
     label(left, "Correct pictures", "positives in the gallery", "share of the queries")
     start = np.zeros(len(table))
     for place, kind in enumerate(table.columns):
