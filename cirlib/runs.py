@@ -84,19 +84,21 @@ class Run:
             figure.savefig(draft, dpi=FIGURE_DPI, bbox_inches="tight", metadata={"Description": self._origin_line()})
         return path
 
-    def save_table(self, table: "pd.DataFrame", name: str, *, percent: bool = False) -> Path:
+    def save_table(self, table: "pd.DataFrame", name: str, *, percent: bool = False, shown: "pd.DataFrame | None" = None) -> Path:
         """Write `tables/<name>.csv` (fractions) and `tables/<name>.md` (for reading). Returns the path of the CSV.
 
         Args:
             table: Rows and columns; an index without a name is not written.
             name: File name without suffix.
             percent: Show the float columns of the Markdown file times 100 with two decimals.
+            shown: What the Markdown file shows instead, where a table for reading has another shape than the numbers.
         """
         index = any(label is not None for label in table.index.names)
         path = self.path("tables", f"{name}.csv")
         with atomic_path(path) as draft:
             table.to_csv(draft, index=index)
-        shown = table.reset_index() if index else table
+        if shown is None:
+            shown = table.reset_index() if index else table
         atomic_write_text(path.with_suffix(".md"), f"{_markdown(shown, percent)}\n<!-- {self._origin_line()} -->\n")
         return path
 

@@ -62,6 +62,12 @@ def test_a_named_index_becomes_a_column(run):
     assert path.with_suffix(".md").read_text().startswith("| method | x |\n| --- | ---: |\n| a | 0.5 |\n")
 
 
+def test_a_table_may_look_other_than_its_numbers(run):
+    path = run.save_table(pd.DataFrame({"low": [0.25]}), "both", shown=pd.DataFrame({"R@10 (%)": ["30.0 [25.0, 35.0]"]}))
+    assert path.read_text() == "low\n0.25\n"
+    assert path.with_suffix(".md").read_text().startswith("| R@10 (%) |\n| --- |\n| 30.0 [25.0, 35.0] |\n")
+
+
 def test_figure_is_png_at_150_dpi_with_its_origin(run):
     from PIL import Image
 
