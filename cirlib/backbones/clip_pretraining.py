@@ -1,10 +1,11 @@
 """Pretraining of the miniature CLIP on atelier's `pretrain` split: `python -m cirlib.backbones.clip_pretraining`.
 
-The model is OpenCLIP's own class, the loss is CLIP's contrastive loss with two changes, both our choice and possible only because atelier
-knows the truth. (1) A caption that names few attributes fits many pictures of a batch; all of them are its positives, not only the one
-that it was written for. (2) For every attribute, the picture is also contrasted with one prompt per value ("a coat", "a dress", ...): the
-same contrastive loss with the hardest negatives that there are. Without it, 900 steps leave sleeves at chance (the batch seldom holds two
-garments that differ in sleeves alone).
+The model is OpenCLIP's own class and the loss is CLIP's contrastive loss with three additions, all our choice and possible only because
+atelier knows the truth. (1) A caption that names few attributes fits many pictures of a batch; all of them are its positives, not only the
+one that it was written for. (2) For every attribute, the picture is also contrasted with one prompt per value ("a coat", "a dress", ...):
+the same contrast with the hardest negatives that there are. (3) Both towers are classified by the same learnt prototypes, one per value,
+which are thrown away at the end. Without (3) details stay unread for a thousand steps: the gradient of a picture along "belt" is as long as
+the difference of the two belt prompts, which is nearly nothing as long as no picture shows the text tower what a belt is.
 """
 
 import argparse
@@ -34,6 +35,13 @@ from cirlib.data.atelier.schema import ATTRIBUTES
 from cirlib.data.atelier.splits import picture
 from cirlib.data.atelier.truth import NAMES, value_codes
 
+SPANS = [
+    slice(int(stop) - len(ATTRIBUTES[name].values), int(stop))
+    for name, stop in zip(NAMES, np.cumsum([len(ATTRIBUTES[n].values) for n in NAMES]), strict=True)
+]
+PROMPT_CODES = torch.full((SPANS[-1].stop, len(NAMES)), -1)  # which value each prompt stands for
+for _column, _span in enumerate(SPANS):
+    PROMPT_CODES[_span, _column] = torch.arange(_span.stop - _span.start)
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # OpenAI's, as every OpenCLIP preprocessing expects
 
 
@@ -48,6 +56,7 @@ class Recipe:
     warmup: int = 100  # steps
     weight_decay: float = 0.05
     value_weight: float = 2.0  # of the contrast among the values of one attribute
+    prototype_weight: float = 2.0  # of the classification by prototypes
     merges: int = 510  # BPE merges asked for
     corpus: int = 20_000  # captions that the vocabulary is learnt from
     seed: int = 0
@@ -77,13 +86,28 @@ def contrastive_loss(image: Float[Tensor, "b d"], text: Float[Tensor, "b d"], sc
     return (by_image + by_text) / 2
 
 
-def value_loss(
-    image: Float[Tensor, "b d"], prompts: Float[Tensor, "p d"], scale: Tensor, codes: Int[Tensor, "b a"], spans: list[slice]
-) -> Tensor:
-    """Mean over attributes of the cross-entropy among the prompts of that attribute's values."""
-    logits = scale * image @ prompts.T
-    losses = [F.cross_entropy(logits[:, span], codes[:, a], ignore_index=-1) for a, span in enumerate(spans)]
+def value_loss(rows: Float[Tensor, "b d"], values: Float[Tensor, "p d"], scale: Tensor, codes: Int[Tensor, "b a"]) -> Tensor:
+    """Mean over attributes of the cross-entropy among that attribute's values; codes of -1 are left out.
+
+    `values` holds one unit row per value of every attribute, in schema order: embedded prompts, or prototypes.
+    """
+    logits = scale * rows @ values.T
+    losses = [F.cross_entropy(logits[:, span], codes[:, a], ignore_index=-1) for a, span in enumerate(SPANS) if (codes[:, a] >= 0).any()]
     return torch.stack(losses).mean()
+
+
+class Student(torch.nn.Module):
+    """What is trained: the CLIP that is kept, and the prototypes that are not."""
+
+    def __init__(self, clip: torch.nn.Module, dim: int) -> None:
+        super().__init__()
+        self.clip = clip
+        self.prototypes = torch.nn.Parameter(torch.randn(SPANS[-1].stop, dim))
+        self.log_scale = torch.nn.Parameter(torch.tensor(math.log(20.0)))
+
+    def classify(self, rows: Float[Tensor, "b d"], codes: Int[Tensor, "b a"]) -> Tensor:
+        """Loss of naming the values of unit rows by their nearest prototypes."""
+        return value_loss(rows, F.normalize(self.prototypes, dim=-1), self.log_scale.exp(), codes)
 
 
 def encode_trimmed(model: torch.nn.Module, tokens: Int[Tensor, "b n"]) -> Float[Tensor, "b d"]:
@@ -168,16 +192,16 @@ def pretrain(recipe: Recipe, out: Path) -> None:
     write_merges(vocabulary_file, merges)
     config = model_config(vocabulary_size(len(merges)))
     batches = Batches(recipe, SimpleTokenizer(bpe_path=str(vocabulary_file), context_length=config["text_cfg"]["context_length"]))
-    model = open_clip.CLIP(
+    clip = open_clip.CLIP(
         config["embed_dim"],
         vision_cfg=open_clip.CLIPVisionCfg(**config["vision_cfg"]),
         text_cfg=open_clip.CLIPTextCfg(**config["text_cfg"]),
     )
     accelerator = Accelerator(mixed_precision="bf16")
-    model = accelerator.prepare(model)
+    model = accelerator.prepare(Student(clip, config["embed_dim"]))
     optimizers = [accelerator.prepare(optimizer) for optimizer in build_optimizers(accelerator.unwrap_model(model), recipe)]
     seconds = _train(recipe, model, optimizers, accelerator, batches)
-    _write_checkpoint(out, accelerator.unwrap_model(model), config, recipe, seconds, str(accelerator.device))
+    _write_checkpoint(out, accelerator.unwrap_model(model).clip, config, recipe, seconds, str(accelerator.device))
 
 
 def _train(recipe: Recipe, model, optimizers, accelerator, batches: Batches) -> float:
@@ -191,14 +215,13 @@ def _train(recipe: Recipe, model, optimizers, accelerator, batches: Batches) -> 
             for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
             first, seconds = state["step"], state["seconds"]
-    spans = _value_spans()
     started = time.monotonic()
     # Sixty-five tokens are too few for the blocked attention that torch picks on a CPU; the plain one takes half the time.
     backend = SDPBackend.MATH if accelerator.device.type == "cpu" else SDPBackend.EFFICIENT_ATTENTION
     progress = tqdm(range(first, recipe.steps), initial=first, total=recipe.steps, desc="CLIP", mininterval=10)
     for step in progress:
         with sdpa_kernel(backend):
-            losses = _step(recipe, step, model, optimizers, accelerator, batches(step), spans)
+            losses = _step(recipe, step, model, optimizers, accelerator, batches(step))
         progress.set_postfix({name: f"{value:.3f}" for name, value in losses.items()}, refresh=False)
         if (step + 1) % 250 == 0 and accelerator.is_main_process:
             spent = seconds + time.monotonic() - started
@@ -208,32 +231,31 @@ def _train(recipe: Recipe, model, optimizers, accelerator, batches: Batches) -> 
     return seconds + time.monotonic() - started
 
 
-def _value_spans() -> list[slice]:
-    """Where each attribute's prompts lie among all prompts."""
-    sizes = np.cumsum([0, *(len(ATTRIBUTES[name].values) for name in NAMES)])
-    return [slice(int(a), int(b)) for a, b in zip(sizes, sizes[1:], strict=False)]
-
-
-def _step(recipe: Recipe, step: int, model, optimizers, accelerator, batch: dict[str, Tensor], spans: list[slice]) -> dict[str, float]:
+def _step(recipe: Recipe, step: int, model, optimizers, accelerator, batch: dict[str, Tensor]) -> dict[str, float]:
     batch = {name: tensor.to(accelerator.device) for name, tensor in batch.items()}
     for group in (group for optimizer in optimizers for group in optimizer.param_groups):
         group["lr"] = learning_rate(step, recipe)
     with accelerator.autocast():
-        image = model.encode_image(batch["images"])
-        text = encode_trimmed(model, batch["tokens"])
-        prompts = encode_trimmed(model, batch["prompts"])
-    image = F.normalize(image.float(), dim=-1)
-    scale = model.logit_scale.exp()
-    pairs = contrastive_loss(image, text, scale, caption_fits(batch["codes"], batch["mentioned"]))
-    values = value_loss(image, prompts, scale, batch["codes"], spans)
-    accelerator.backward(pairs + recipe.value_weight * values)
+        image = F.normalize(model.clip.encode_image(batch["images"]).float(), dim=-1)
+        text = encode_trimmed(model.clip, batch["tokens"])
+        prompts = encode_trimmed(model.clip, batch["prompts"])
+    scale, codes = model.clip.logit_scale.exp(), batch["codes"]
+    named = codes.masked_fill(~batch["mentioned"], -1)
+    losses = {
+        "pairs": contrastive_loss(image, text, scale, caption_fits(codes, batch["mentioned"])),
+        "values": recipe.value_weight * value_loss(image, prompts, scale, codes),
+        "pictures": recipe.prototype_weight * model.classify(image, codes),
+        "captions": recipe.prototype_weight * model.classify(text, named),
+        "prompts": recipe.prototype_weight * model.classify(prompts, PROMPT_CODES.to(prompts.device)),
+    }
+    accelerator.backward(sum(losses.values()))
     accelerator.clip_grad_norm_(model.parameters(), 1.0)
     for optimizer in optimizers:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     with torch.no_grad():
-        model.logit_scale.clamp_(0, math.log(100))
-    return {"pairs": pairs.item(), "values": values.item(), "scale": scale.item()}
+        model.clip.logit_scale.clamp_(0, math.log(100))
+    return {name: loss.item() for name, loss in losses.items()}
 
 
 def _write_checkpoint(out: Path, model: torch.nn.Module, config: dict, recipe: Recipe, seconds: float, device: str) -> None:
