@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from cirlib.evaluation.intervals import Interval
-from cirlib.viz.style import GRID, INK, MUTED, PALETTE, ROLES, figure, house_style, label, percent_axis
+from cirlib.viz.style import GRID, INK, MUTED, PALETTE, ROLES, STYLE, figure, house_style, label, percent_axis
 
 CONTROLS = ("image only", "text only", "sum", "chance")
 _SHORT = {"recall": "R", "recall_subset": "R_subset", "map": "mAP", "ndcg": "nDCG", "ac": "AC", "ac_strict": "AC_strict", "ild": "ILD"}
@@ -99,6 +99,7 @@ def plot_methods(summary: pd.DataFrame, metric: str, order: Sequence[str], *, ti
     _name_rows(axes, order)
     label(axes, title, f"{metric_name(metric)} (%)")
     _room_right(axes, 0.30)
+    axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= 1])  # the room beside the data is no scale
     percent_axis(axes.xaxis)
     return made
 
@@ -182,7 +183,7 @@ def plot_groups(
     for axes in panels[len(groups) :]:
         axes.set_visible(False)
     made.supxlabel(f"{metric_name(metric)} (%)", fontsize=10)
-    made.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="semibold")
+    made.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight=STYLE["axes.titleweight"])
     return made
 
 
@@ -199,15 +200,18 @@ def plot_rank_curves(ranks: Mapping[str, Float[np.ndarray, "s q"]], candidates: 
     made, (axes,) = figure(height=4.0)
     cutoffs = np.unique(np.logspace(0, np.log10(candidates), 200).round().astype(int))
     leaders = [name for name in ranks if name not in CONTROLS][:highlight]
+    colors = {**ROLES, **dict(zip(leaders, _LEADERS, strict=False))}
+    others = [name for name in ranks if name not in CONTROLS and name not in leaders]
     for name, table in ranks.items():
         if name == "chance":
             continue
         found = np.asarray(table).ravel()
         share = [float(((found >= 1) & (found <= cutoff)).mean()) for cutoff in cutoffs]
-        plain = name not in CONTROLS and name not in leaders
-        color = GRID if plain else ROLES.get(name, _LEADERS[leaders.index(name) % len(_LEADERS)] if name in leaders else MUTED)
-        style = {"color": "#BBBBBB" if plain else color, "linewidth": 0.9 if plain else 1.8, "linestyle": "--" if name in CONTROLS else "-"}
-        axes.plot(cutoffs, share, label=None if plain else name, zorder=1 if plain else 2, **style)
+        if name in others:
+            text = "other methods" if name == others[0] else None
+            axes.plot(cutoffs, share, color="#B0B0B0", linewidth=0.9, zorder=1, label=text)
+        else:
+            axes.plot(cutoffs, share, color=colors.get(name, MUTED), linestyle="--" if name in CONTROLS else "-", label=name)
     axes.plot(cutoffs, cutoffs / candidates, color=ROLES["chance"], linestyle=":", linewidth=1.4, label="chance")
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:,.0f}"))
@@ -233,7 +237,7 @@ def plot_two_splits(
         title: Of the axes.
     """
     both = [name for name in first if name in second]
-    made, (axes,) = figure(height=1.1 + 0.42 * len(both))
+    made, (axes,) = figure(height=1.1 + 0.34 * len(both))
     for row, name in enumerate(both):
         for interval, shift, color, split in ((first[name], -0.14, INK, names[0]), (second[name], 0.14, ROLES["wrong"], names[1])):
             _dot(axes, row + shift, interval.mean, interval.low, interval.high, color, hollow=name in CONTROLS, size=30)
@@ -264,7 +268,8 @@ def _dot(axes: Axes, row: float, mean: float, low: float, high: float, color: st
 
 
 def _beside(axes: Axes, x: float, row: float, text: str) -> None:
-    axes.annotate(text, (x, row), xytext=(9, 0), textcoords="offset points", va="center", fontsize=8.5)
+    paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # lines behind the text would strike it out
+    axes.annotate(text, (x, row), xytext=(9, 0), textcoords="offset points", va="center", fontsize=8.5, bbox=paper)
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:

@@ -59,6 +59,7 @@ def test_methods_are_filled_controls_hollow(summary):
     assert [tuple(points.get_offsets()[0]) for points in axes.collections] == [(0.6, 0), (0.4, 1), (0.01, 2)]
     assert words(axes)[0] == "60.0  [59.0, 62.0]" and axes.get_xlabel() == "R@10 (%)"
     assert axes.get_lines()[-1].get_xdata()[0] == 0.01
+    assert max(axes.get_xticks()) <= 1, "no tick beyond 100 %"
 
 
 def test_differences_carry_their_verdicts(gains):
@@ -92,7 +93,7 @@ def test_rank_curves_count_what_is_found():
     curve = axes.get_lines()[0]
     found = dict(zip(curve.get_xdata(), curve.get_ydata(), strict=True))
     assert [found[k] for k in (1, 2, 3, 4, 10)] == [0.25, 0.5, 0.5, 0.75, 0.75], "what is not ranked is never found"
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "sum", "b", "c", "chance"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "sum", "b", "c", "other methods", "chance"]
     assert len(axes.get_lines()) == 6, "a method that is not highlighted is drawn all the same"
     chance = axes.get_lines()[-1]
     np.testing.assert_allclose(chance.get_ydata(), np.asarray(chance.get_xdata()) / 10)
