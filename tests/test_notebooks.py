@@ -116,6 +116,12 @@ def test_the_reader_predicts_before_running(text):
     assert sum("**Predict" in source(cell) for cell in text) >= 2
 
 
+def test_figures_are_shown(cells):
+    """Figures are made without pyplot, so the notebook has to ask for them to be displayed."""
+    if any("save_figure(" in source(cell) for cell in cells):
+        assert source(cells[3]).startswith("%matplotlib inline")
+
+
 def test_every_figure_is_read(cells):
     for position, cell in enumerate(cells):
         if cell["cell_type"] == "code" and "save_figure(" in source(cell):
