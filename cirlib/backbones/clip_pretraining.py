@@ -50,7 +50,9 @@ class Recipe:
     """Everything that decides the outcome of the pretraining."""
 
     pictures: int = 40_960  # of the pretrain split
-    steps: int = 4_000  # optimiser steps
+    steps: int = 3_000  # optimiser steps
+    horizon: int = 4_000  # steps after which the cosine of the learning rate would reach zero
+    cooldown: int = 750  # last steps, over which the rate is brought down to zero in a line
     batch: int = 64  # pictures a step, one caption each
     peak_rate: float = 2e-3  # learning rate after the warm-up
     warmup: int = 100  # steps
@@ -158,10 +160,11 @@ class Batches:
 
 
 def learning_rate(step: int, recipe: Recipe) -> float:
-    """Linear warm-up, then a cosine down to zero."""
+    """Linear warm-up, then a cosine towards the horizon, brought down to zero in a line over the last steps."""
     if step < recipe.warmup:
         return recipe.peak_rate * (step + 1) / recipe.warmup
-    return recipe.peak_rate * 0.5 * (1 + math.cos(math.pi * (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)))
+    cosine = 0.5 * (1 + math.cos(math.pi * (step - recipe.warmup) / max(1, recipe.horizon - recipe.warmup)))
+    return recipe.peak_rate * cosine * min(1.0, (recipe.steps - step) / recipe.cooldown)
 
 
 def build_optimizers(model: torch.nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
