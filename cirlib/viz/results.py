@@ -129,7 +129,7 @@ def plot_differences(tables: Mapping[str, pd.DataFrame], *, x: str = "difference
 
 @house_style()
 def plot_head_to_head(outcomes: Mapping[str, Mapping[str, Interval]], *, title: str = "") -> Figure:
-    """Wins, ties and losses as bars that fill the row, with the interval of the first border.
+    """Wins, ties and losses as bars that fill the row, with the interval of the wins at the lower edge.
 
     Args:
         outcomes: Name of the opponent to the intervals of "win", "tie" and "loss", as fractions that sum to 1.
@@ -145,11 +145,11 @@ def plot_head_to_head(outcomes: Mapping[str, Mapping[str, Interval]], *, title: 
                 place = (start + share / 2, row)
                 axes.annotate(f"{100 * share:.0f}", place, ha="center", va="center", fontsize=9, color=INK if name == "tie" else "white")
             start += share
-        axes.plot([found["win"].low, found["win"].high], [row, row], color=INK, linewidth=2.4, solid_capstyle="butt")
+        axes.plot([found["win"].low, found["win"].high], [row + 0.31, row + 0.31], color=INK, linewidth=2.4)  # below the numbers
     _name_rows(axes, list(outcomes))
     axes.set_xlim(0, 1)
     axes.axvline(0.5, color=INK, linewidth=1.0, linestyle=":")
-    label(axes, title, "share of queries (%); black: 95 % interval of the wins")
+    label(axes, title, "share of queries (%); black: interval of the wins")
     percent_axis(axes.xaxis)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return made
