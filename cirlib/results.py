@@ -9,23 +9,28 @@ from cirlib.runs import Run
 from cirlib.types import InputError, Report
 
 
+def benchmark_key(report: Report) -> str:
+    """Name of the benchmark that a report answers: "atelier-test", "fashioniq-val-dress"."""
+    parts = (report.fingerprint["benchmark"], report.fingerprint["split"], report.fingerprint.get("group", ""))
+    return "-".join(part for part in parts if part)
+
+
 def save_ranking(run: Run, report: Report, seed: int = 0) -> Path:
-    """Write `ranks/<benchmark>-<split>/<method>-seed<seed>.npz` of a run, and its `.json` for reading.
+    """Write `ranks/<benchmark key>/<method>-seed<seed>.npz` of a run, and its `.json` for reading.
 
     Args:
         run: The run that made the report.
         report: What `evaluate` returned. A report of the same benchmark, split, method and seed is replaced.
         seed: Seed of whatever was random in the method; methods without randomness use 0.
     """
-    benchmark = f"{report.fingerprint['benchmark']}-{report.fingerprint['split']}"
     slug = re.sub(r"[^a-z0-9]+", "-", report.method.lower()).strip("-")
     if not slug:
         raise InputError(f"method name {report.method!r} has no letter or digit to name a file by; rename the method")
-    return save_report(report, run.path("ranks", benchmark, f"{slug}-seed{seed}.npz"))
+    return save_report(report, run.path("ranks", benchmark_key(report), f"{slug}-seed{seed}.npz"))
 
 
 def load_rankings(folder: Path) -> Mapping[str, list[Report]]:
-    """Every report below `<folder>/ranks`, by "<benchmark>-<split>", in the order of file names.
+    """Every report below `<folder>/ranks`, by benchmark key, in the order of file names.
 
     Args:
         folder: Results of one profile, `run.folder`.

@@ -10,7 +10,7 @@ def test_every_short_name_leads_to_something():
 
 def test_an_unknown_name_is_told_what_there_is():
     try:
-        cirlib.load_everything
+        _ = cirlib.load_everything
     except AttributeError as error:
         assert "load_atelier" in str(error)
     else:

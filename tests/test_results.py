@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from cirlib.data.atelier import load_atelier
@@ -24,6 +26,15 @@ def test_rankings_come_back_by_benchmark(run):
         "atelier-test": ["chance", "chance"],
         "atelier-val": ["chance", "chance"],
     }
+
+
+def test_parts_of_a_benchmark_do_not_replace_each_other(run):
+    """FashionIQ's categories share name and split; each keeps its own file."""
+    benchmark = load_atelier("test", 64, 8)
+    for category in ("dress", "shirt"):
+        queries = tuple(dataclasses.replace(query, group=category) for query in benchmark.queries)
+        save_ranking(run, evaluate(Chance(), dataclasses.replace(benchmark, queries=queries)))
+    assert sorted(load_rankings(run.folder)) == ["atelier-test-dress", "atelier-test-shirt"]
 
 
 def test_nothing_to_read_is_told(run):
