@@ -20,7 +20,10 @@ def train_merges(sentences: Iterable[str], merges: int) -> list[str]:
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(
-        vocab_size=2 * len(alphabet) + merges, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
+        vocab_size=2 * len(alphabet) + merges,
+        special_tokens=[*alphabet, *(f"{byte}</w>" for byte in alphabet)],  # their ids break ties: left to the trainer, they are random
+        end_of_word_suffix="</w>",
+        show_progress=False,
     )
     tokenizer.train_from_iterator(sentences, trainer)
     learnt = json.loads(tokenizer.to_str())["model"]["merges"]

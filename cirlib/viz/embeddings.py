@@ -7,9 +7,10 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from cirlib.evaluation.intervals import Interval
-from cirlib.viz.style import MUTED, PALETTE, ROLES, chance_line, color_of, figure, label, percent_axis
+from cirlib.viz.style import MUTED, PALETTE, chance_line, color_of, figure, house_style, label, percent_axis
 
 
+@house_style()
 def plot_accuracy(accuracy: Mapping[str, Interval], majority: Mapping[str, float], target: float | None = None) -> Figure:
     """Zero-shot accuracy per attribute with its interval, beside always answering the most frequent value.
 
@@ -37,6 +38,7 @@ def plot_accuracy(accuracy: Mapping[str, Interval], majority: Mapping[str, float
     return made
 
 
+@house_style()
 def plot_cosines(groups: Mapping[str, Float[np.ndarray, " n"]]) -> Figure:
     """Distributions of cosines, one filled outline per kind of pair."""
     made, (axes,) = figure(width=7.0, height=3.0)
@@ -47,11 +49,12 @@ def plot_cosines(groups: Mapping[str, Float[np.ndarray, " n"]]) -> Figure:
             values, edges, density=True, histtype="step", color=PALETTE[position], linewidth=1.5, label=f"{name} (mean {values.mean():.2f})"
         )
     axes.set_yticks([])
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.2)
     label(axes, x="cosine", y="density")
     return made
 
 
+@house_style()
 def plot_weight_curves(
     curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], best: Mapping[str, float], metric: str, chance: float
 ) -> Figure:
@@ -84,6 +87,7 @@ def plot_weight_curves(
     return made
 
 
+@house_style()
 def plot_recall_bars(table: Mapping[str, Mapping[str, Interval]], metrics: Sequence[str], names: Sequence[str]) -> Figure:
     """Grouped bars with intervals: one group per metric, one bar per method.
 
@@ -99,7 +103,7 @@ def plot_recall_bars(table: Mapping[str, Mapping[str, Interval]], metrics: Seque
         intervals = [values[metric] for metric in metrics]
         means = [interval.mean for interval in intervals]
         ends = np.array([[i.mean - i.low, i.high - i.mean] for i in intervals]).T
-        color = ROLES.get(method, PALETTE[(position + 3) % len(PALETTE)])
+        color = color_of(method, position + 3)
         axes.bar(place, means, 0.92 * width, color=color, label=method)
         axes.errorbar(place, means, yerr=ends, fmt="none", ecolor="#333333", elinewidth=1, capsize=2)
     axes.set_xticks(np.arange(len(metrics)), names)

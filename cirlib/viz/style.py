@@ -24,6 +24,7 @@ ROLES = {
     "image only": "#56B4E9",
     "text only": "#E69F00",
     "sum": "#009E73",
+    "slerp": "#CC79A7",
     "composed": "#0072B2",
     "chance": "#767676",
     "wrong": "#D55E00",
