@@ -67,7 +67,7 @@ def test_a_text_without_more_to_give_ends_the_learning():
 
 
 def test_learning_twice_gives_the_same(merges: list[str]):
-    assert train_merges(SENTENCES, 40) == merges
+    assert all(train_merges(SENTENCES, 40) == merges for _ in range(10)), "pairs that are equally frequent come in a fixed order"
     assert train_merges(sentences(100), 60) == train_merges(sentences(100), 60)
 
 
