@@ -21,7 +21,7 @@ class ClipEncoder:
     Args:
         clip: The frozen model.
         transform: Preprocessing of images; the checkpoint's own by default.
-        cache: Folder for image embeddings; default is under the user's cache folder. Texts are cheap and never stored.
+        cache: Folder for image embeddings; default is under the user's cache folder. Texts are remembered in memory only.
         progress: Show bars.
     """
 
@@ -32,6 +32,7 @@ class ClipEncoder:
         self.transform = transform or clip.transform
         self.cache = cache if cache is not None else cache_dir("clip")
         self.progress = progress
+        self._texts: dict[str, Tensor] = {}
 
     @property
     def fingerprint(self) -> dict[str, str]:
@@ -50,5 +51,8 @@ class ClipEncoder:
         return rows[torch.tensor([place[query.reference] for query in queries])]
 
     def texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
-        """Unit rows of texts. A text beyond the context is cut, with one warning that counts them."""
-        return normalize(self.clip.encode_texts(texts, on_long="truncate"), dim=-1)
+        """Unit rows of texts, each encoded once in the life of this encoder. A text beyond the context is cut, with one warning."""
+        new = list(dict.fromkeys(text for text in texts if text not in self._texts))
+        if new:
+            self._texts |= zip(new, normalize(self.clip.encode_texts(new, on_long="truncate"), dim=-1), strict=True)
+        return torch.stack([self._texts[text] for text in texts])

@@ -26,9 +26,12 @@ def read_attribute(encoder: ClipEncoder, images: Float[Tensor, "n d"], name: str
 
 
 def attribute_hits(encoder: ClipEncoder, images: Float[Tensor, "n d"], designs: Sequence[Design]) -> Mapping[str, Float[np.ndarray, " n"]]:
-    """Per attribute and picture: 1 where the value is read right, 0 where not, NaN where the attribute does not apply."""
+    """Per attribute and picture: 1 where the value is read right, 0 where not, NaN where the attribute does not apply.
+
+    An attribute that applies to none of the pictures is left out.
+    """
     hits = {}
-    for name in ATTRIBUTES:
+    for name in (name for name in ATTRIBUTES if any(name in design for design in designs)):
         read = read_attribute(encoder, images, name)
         hits[name] = np.array([np.nan if name not in d else float(d[name] == value) for d, value in zip(designs, read, strict=True)])
     return hits

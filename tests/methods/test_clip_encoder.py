@@ -13,7 +13,7 @@ def encoder(tmp_path_factory):
 
 
 def test_references_follow_the_queries(encoder):
-    benchmark = load_atelier("test", 32, 8)
+    benchmark = load_atelier("test", 64, 8)
     queries = [*benchmark.queries, benchmark.queries[0]]
     rows = encoder.references(queries, benchmark.references)
     gallery = encoder.images(benchmark.gallery)

@@ -38,7 +38,7 @@ def picture_row(design, wrong: str = "") -> torch.Tensor:
     return row
 
 
-DESIGNS = [picture("test", index).design for index in range(64)]
+DESIGNS = [picture("pretrain", index).design for index in range(64)]
 
 
 @pytest.mark.parametrize("name", ATTRIBUTES)

@@ -12,7 +12,7 @@ from cirlib.viz.pictures import contact_sheet, picture_rows, query_panels
 
 @pytest.fixture(scope="module")
 def benchmark():
-    return load_atelier("val", 32, 20, size=32)
+    return load_atelier("val", 64, 20, size=32)
 
 
 def rendered(figure, dpi=50):

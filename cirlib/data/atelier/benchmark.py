@@ -59,7 +59,7 @@ def load_atelier(split: str = "test", pictures: int = 2560, queries: int = 1000,
 
     Args:
         split: "train", "val", "test" or "test-compositional".
-        pictures: Gallery size, a multiple of the family size (32).
+        pictures: Gallery size, a multiple of the family size (64).
         queries: Number of queries, spread evenly over the families; where one gives too few, the next makes up for it.
         size: Pixels a side.
 

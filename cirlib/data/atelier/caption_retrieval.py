@@ -14,7 +14,7 @@ def load_caption_retrieval(split: str = "test", pictures: int = 1024) -> Benchma
     text-only method never opens.
 
     Raises:
-        InputError: If the split does not exist or the count is below 1.
+        InputError: If the split does not exist or there are fewer than 50 pictures.
     """
     if pictures < 50:
         raise InputError(f"{pictures} pictures asked for; R@50 needs 50 or more")

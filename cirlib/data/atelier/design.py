@@ -63,17 +63,20 @@ def sample_sibling(rng: np.random.Generator, design: Design, *, held_out: bool =
             return sibling
 
 
-def sample_family(rng: np.random.Generator, n_designs: int, n_twins: int, *, held_out: bool = False) -> list[dict[str, str]]:
+def sample_family(
+    rng: np.random.Generator, n_designs: int, n_twins: int, n_founders: int, *, held_out: bool = False
+) -> list[dict[str, str]]:
     """Designs of one family: a first one, siblings of earlier members, and twins (the same design, to be drawn anew).
 
-    Every sibling departs from a random earlier member, so that many pairs in a family differ in one or two attributes only. With `held_out`
+    Every sibling departs from one of the first `n_founders` members, so that each picture has many others within one or two attributes: the
+    fewer founders, the denser the family and the harder its queries. With `held_out`
     the first design shows a held-out pair, so that most of the family does; without, no member shows one.
     """
     family = [sample_design(rng, held_out=held_out)]
     while held_out and held_out_pair(family[0]) is None:
         family = [sample_design(rng, held_out=True)]
     while len(family) < n_designs:
-        sibling = sample_sibling(rng, family[int(rng.integers(len(family)))], held_out=held_out)
+        sibling = sample_sibling(rng, family[int(rng.integers(min(len(family), n_founders)))], held_out=held_out)
         if sibling not in family:
             family.append(sibling)
     return family + [dict(family[int(i)]) for i in rng.permutation(n_designs)[:n_twins]]

@@ -11,7 +11,8 @@ from cirlib.data.atelier.schema import VERSION, Design
 from cirlib.types import InputError
 
 SPLITS = ("pretrain", "train", "val", "test", "test-compositional")
-DESIGNS, TWINS = 24, 8  # of a family: different designs, and designs drawn a second time
+DESIGNS, TWINS = 48, 16  # of a family: different designs, and designs drawn a second time
+FOUNDERS = 4  # designs of a family that all others depart from
 FAMILY = DESIGNS + TWINS  # pictures of a family, consecutive indices
 
 
@@ -45,7 +46,7 @@ def generator(split: str, index: int, purpose: int) -> np.random.Generator:
 
 @lru_cache(maxsize=4096)
 def _family(split: str, number: int) -> list[dict[str, str]]:
-    return sample_family(generator(split, number, 0), DESIGNS, TWINS, held_out=split == "test-compositional")
+    return sample_family(generator(split, number, 0), DESIGNS, TWINS, FOUNDERS, held_out=split == "test-compositional")
 
 
 def picture(split: str, index: int) -> Picture:

@@ -75,8 +75,8 @@ def test_content_hash_tells_pictures_apart():
     [
         (("dev",), "no split 'dev'"),
         (("pretrain",), "no queries"),
-        (("test", 33), "multiple of 32"),
-        (("test", 32, 100_000), "give only"),
+        (("test", 65), "multiple of 64"),
+        (("test", 64, 100_000), "give only"),
     ],
 )
 def test_bad_requests_are_named(arguments, message):

@@ -45,12 +45,12 @@ def test_every_value_occurs():
 
 def test_a_held_out_family_shows_held_out_pairs_and_a_plain_one_none():
     rng = np.random.default_rng(3)
-    assert held_out_pair(sample_family(rng, 8, 2, held_out=True)[0]) in HELD_OUT
-    assert all(held_out_pair(design) is None for design in sample_family(rng, 24, 8))
+    assert held_out_pair(sample_family(rng, 8, 2, 2, held_out=True)[0]) in HELD_OUT
+    assert all(held_out_pair(design) is None for design in sample_family(rng, 24, 8, 4))
 
 
 def test_twins_repeat_designs_and_designs_are_distinct():
-    family = sample_family(np.random.default_rng(0), 12, 4)
+    family = sample_family(np.random.default_rng(0), 12, 4, 3)
     assert len(family) == 16
     assert all(family.count(design) == 1 or design in family[12:] for design in family[:12])
     assert all(design in family[:12] for design in family[12:])
