@@ -1,6 +1,7 @@
 # cirlib: set up, regenerate the results, test. Needs Python 3.11 or newer and make, nothing else.
 PROFILE ?= mini
 JOBS ?= 1
+CORES := $(shell getconf _NPROCESSORS_ONLN)
 PYTHON ?= python3.11 python3.12 python3.13 python3 python
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,7 +29,7 @@ setup: $(STAMP)
 results: $(STAMP)
 	@mkdir -p results/$(PROFILE)
 	@echo "Running the notebooks in profile $(PROFILE), $(JOBS) at a time. Results go to results/$(PROFILE)/; what is up to date stays."
-	@$(BIN)/python -m snakemake --cores $(JOBS) --config profile=$(PROFILE) --rerun-incomplete --nolock --keep-going --quiet all
+	@$(BIN)/python -m snakemake --cores $(CORES) --config profile=$(PROFILE) jobs=$(JOBS) --rerun-incomplete --nolock --keep-going --quiet all
 	@echo "Up to date: results/$(PROFILE)/ holds metrics/, tables/, figures/, notebooks/ (executed) and logs/."
 
 # Run the fast tests.

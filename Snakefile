@@ -60,10 +60,10 @@ rule notebook:
         running=f"{RESULTS}/notebooks/{{name}}.running.ipynb",
         failed=f"{RESULTS}/notebooks/{{name}}.failed.ipynb",
         profile=PROFILE,
+    threads: max(1, workflow.cores // int(config.get("jobs", 1)))  # each notebook computes with its share of the cores
     resources:
         mem_mb=8000,
         runtime=240,
-        cpus_per_task=4,
     shell:
         """
         echo "[{wildcards.name}] runs; its log: {log}"

@@ -11,7 +11,7 @@ from cirlib.types import InputError, Report
 
 def benchmark_key(report: Report) -> str:
     """Name of the benchmark that a report answers: "atelier-test", "fashioniq-val-dress"."""
-    parts = (report.fingerprint["benchmark"], report.fingerprint["split"], report.fingerprint.get("group", ""))
+    parts = (report.fingerprint["benchmark"], report.fingerprint["split"], report.fingerprint.get("part", ""))
     return "-".join(part for part in parts if part)
 
 

@@ -170,6 +170,7 @@ class Benchmark:
         labels: Attribute values per gallery image where known, for AC@K and ILD@K; a missing key means not applicable.
         missing: Image ids that the annotations name and the folder lacks.
         version: Version of the data ("rc2", atelier's version, a checksum).
+        part: Category or task where a benchmark is scored in parts (FashionIQ, GeneCIS); empty elsewhere.
     """
 
     name: str
@@ -181,6 +182,7 @@ class Benchmark:
     labels: Mapping[str, Mapping[str, str]] | None = None
     missing: tuple[str, ...] = ()
     version: str = ""
+    part: str = ""
 
 
 @dataclass(frozen=True)

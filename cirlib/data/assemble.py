@@ -87,7 +87,9 @@ def assemble(
     )
     version = f"{manifest.version}-{'-'.join(sha256_of(path)[:12] for path in sources)}"
     shown = everything.select(i for i in gallery if i not in gone)
-    return Benchmark(manifest.name, split, asked, shown, everything, protocol, missing=missing, version=version)
+    groups = {query.group for query in queries}
+    part = groups.pop() if len(groups) == 1 else ""  # FashionIQ's category, GeneCIS's task
+    return Benchmark(manifest.name, split, asked, shown, everything, protocol, missing=missing, version=version, part=part)
 
 
 def _check_ids(queries: Sequence[Query], gallery: set[str], path: Path) -> None:

@@ -215,18 +215,12 @@ def _metrics(ranking: _Ranking, ranks: np.ndarray, benchmark: Benchmark, table: 
     return result
 
 
-def _common_group(benchmark: Benchmark) -> str:
-    """The category or task where all queries share one (FashionIQ, GeneCIS), else nothing."""
-    groups = {query.group for query in benchmark.queries}
-    return groups.pop() if len(groups) == 1 else ""
-
-
 def _fingerprint(benchmark: Benchmark, table: Lookup, ranks: Int[np.ndarray, " q"], device: torch.device) -> dict[str, Any]:
     lost = len(benchmark.queries) - len(table.scored)
     known: dict[str, Any] = {
         "benchmark": benchmark.name,
         "split": benchmark.split,
-        "group": _common_group(benchmark),
+        "part": benchmark.part,
         "version": benchmark.version,
         "gallery_size": len(benchmark.gallery),
         "protocol": asdict(benchmark.protocol),

@@ -15,7 +15,7 @@ import pandas as pd
 from cirlib.evaluation.intervals import Interval, mean_intervals, median_rank_interval, paired_interval
 from cirlib.types import InputError, Report
 
-_MUST_AGREE = ("benchmark", "split", "version", "gallery_size", "protocol", "missing")
+_MUST_AGREE = ("benchmark", "split", "part", "version", "gallery_size", "protocol", "missing")
 _FORMAT = 1
 
 

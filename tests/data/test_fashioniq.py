@@ -33,6 +33,7 @@ def small(tmp_path: Path) -> Path:
 def test_official_counts_of_both_galleries(shared_dir: Path, category: str) -> None:
     root = shared_dir / "annotations/fashioniq"
     original = load_fashioniq(root, category)
+    assert original.part == category
     union = load_fashioniq(root, category, gallery="val_split")
     assert (len(original.queries), len(original.gallery)) == (QUERIES[category], GALLERY[category])
     assert (len(union.queries), len(union.gallery)) == (QUERIES[category], UNION[category])
