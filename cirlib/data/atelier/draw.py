@@ -1,7 +1,6 @@
 """Drawing a design in a scene. The order is a tailor's: hang it, cut it, sew the details, light it, photograph it."""
 
 import numpy as np
-from PIL import Image
 
 from cirlib.data.atelier.canvas import Canvas, Field, smooth
 from cirlib.data.atelier.cloth import Drape, cloth_rgb
@@ -45,11 +44,6 @@ def draw(design: Design, scene: Scene, size: int = SIZE) -> np.ndarray:
     _paint_body(design, canvas, body, scene)
     paint_details(design, canvas, body)
     return expose(canvas, scene)
-
-
-def draw_image(design: Design, scene: Scene, size: int = SIZE) -> Image.Image:
-    """`draw` as a Pillow image."""
-    return Image.fromarray(draw(design, scene, size))
 
 
 def _paint_hanger(design: Design, canvas: Canvas) -> None:
