@@ -170,7 +170,8 @@ def learning_rate(step: int, recipe: Recipe) -> float:
 def build_optimizers(model: torch.nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the transformer blocks, AdamW for everything else.
 
-    In a trial of 200 steps Muon brought the loss among values to where AdamW alone had it after 400.
+    In a trial, Muon with twice the rate, a shorter warm-up and no random shifts had after 200 steps the loss among values that AdamW had
+    after 400; the four changes were not told apart.
     """
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "resblocks" in name]
     chosen = {id(p) for p in matrices}

@@ -2,8 +2,6 @@
 
 import io
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cirlib._atomic import atomic_path, atomic_write_text
 from cirlib.evaluation.intervals import Interval, mean_intervals, median_rank_interval, paired_interval
 from cirlib.types import InputError, Report
 
@@ -41,7 +40,6 @@ def save_report(report: Report, path: str | Path) -> Path:
         Path of the .npz.
     """
     path = _npz(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     means = {name: _mean(values) for name, values in report.per_query.items()}
     head = {"format": _FORMAT, "method": report.method, "means": means, "fingerprint": dict(report.fingerprint)}
     text = json.dumps(head, indent=1, default=_plain)
@@ -49,8 +47,9 @@ def save_report(report: Report, path: str | Path) -> Path:
     buffer = io.BytesIO()
     ids = np.array(report.query_ids, dtype=np.str_)
     np.savez_compressed(buffer, head=np.array(text), query_ids=ids, ranks=report.ranks, top=report.top, **arrays)
-    _write(path, buffer.getvalue())
-    _write(path.with_suffix(".json"), (text + "\n").encode())
+    with atomic_path(path) as draft:
+        draft.write_bytes(buffer.getvalue())
+    atomic_write_text(path.with_suffix(".json"), text + "\n")
     return path
 
 
@@ -161,16 +160,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     return str(value)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write beside the target and rename, so that an interruption leaves the old file or the new one."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -1,11 +1,11 @@
 """Drawn pictures on disk: whole splits in shards, drawn once and read ever after."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from cirlib._atomic import atomic_path
 from cirlib._cache import cache_dir
 from cirlib.data.atelier.draw import SIZE, draw
 from cirlib.data.atelier.schema import VERSION
@@ -28,9 +28,8 @@ def shard_pixels(split: str, number: int, size: int = SIZE) -> np.ndarray:
     path = _shard_path(split, number, size)
     if not path.exists():
         pixels = np.stack([draw_picture(split, number * SHARD + i, size) for i in range(SHARD)])
-        partial = path.with_suffix(f".{os.getpid()}.npy")
-        np.save(partial, pixels)
-        os.replace(partial, path)
+        with atomic_path(path) as draft:
+            np.save(draft, pixels)
     return np.load(path, mmap_mode="r")
 
 
