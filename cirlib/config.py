@@ -40,6 +40,8 @@ class Profile:
         seeds: Seeds of everything random; tables pool over them.
         bootstrap: Resamples of a bootstrap interval.
         clip: CLIP checkpoint: a folder relative to the project, or an OpenCLIP name as MODEL/PRETRAINED.
+        vlm: Vision-language model that writes dictionaries and captions: a folder relative to the project, or a name on the hub.
+        diffusion: Latent diffusion that V-Dict-AE reconstructs with: a folder relative to the project, or a name on the hub.
         benchmarks: Benchmarks that the tables show, by name.
         atelier: Sizes of the drawn world.
     """
@@ -47,6 +49,8 @@ class Profile:
     seeds: tuple[int, ...]
     bootstrap: int
     clip: str
+    vlm: str
+    diffusion: str
     benchmarks: tuple[str, ...]
     atelier: AtelierSizes
 
@@ -89,6 +93,11 @@ class Config:
         if notebook not in self.notebooks:
             raise InputError(f"notebook {notebook!r} is not in config.yaml, which lists {', '.join(self.notebooks)}; add it there")
         return self.notebooks[notebook].settings
+
+    def checkpoint(self, role: str) -> Path | str:
+        """Where the checkpoint of a role ("clip", "vlm", "diffusion") lies: a folder of the project if there is one, else the public name."""
+        name = getattr(self.profile, role)
+        return self.root / name if (self.root / name).is_dir() else name
 
 
 def find_root(start: Path | None = None) -> Path:

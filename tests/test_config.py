@@ -105,3 +105,9 @@ def test_the_nearest_project_is_taken(tmp_path, repo_root):
     (tmp_path / "a" / "config.yaml").touch()
     assert find_root(tmp_path / "a" / "b") == (tmp_path / "a").resolve()
     assert find_root(tmp_path) == repo_root, "away from any project, the checkout that cirlib was installed from"
+
+
+def test_a_checkpoint_is_a_folder_of_the_project_or_a_public_name(repo_root):
+    mini, full = (load_config(profile, repo_root / "config.yaml") for profile in ("mini", "full"))
+    assert mini.checkpoint("clip") == repo_root / "data" / "checkpoints" / "clip"
+    assert full.checkpoint("clip") == "ViT-B-32/laion2b_s34b_b79k"
