@@ -28,6 +28,7 @@ FLOORS = {
     "viz": 3,
     "bench": 3,
     "cards": 3,
+    "claims": 3,
     "benchmarks": 3,
     "results": 3,
     "commands": 4,

@@ -38,9 +38,9 @@ def contact_sheet(images: Sequence[Picture], columns: int = 10, *, cell: float =
         raise InputError(f"{len(images)} pictures in {columns} columns asked for; give 1 or more of both")
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    made, axes = _board(columns * (cell + GAP) - GAP, rows * (cell + GAP) - GAP)
+    made, axes = board(columns * (cell + GAP) - GAP, rows * (cell + GAP) - GAP)
     for place, image in enumerate(images):
-        _place(axes, image, (place % columns) * (cell + GAP), (place // columns) * (cell + GAP), cell)
+        place_picture(axes, image, (place % columns) * (cell + GAP), (place // columns) * (cell + GAP), cell)
     return made
 
 
@@ -59,13 +59,13 @@ def picture_rows(rows: Mapping[str, Sequence[tuple[str, Picture]]], *, cell: flo
     if not longest:
         raise InputError("no pictures to show; give at least one row with a picture")
     steps = [cell + GAP + (LINE if any(word for word, _ in items) else 0) for items in rows.values()]
-    made, axes = _board(label_width + longest * (cell + GAP) - GAP, sum(steps) - GAP)
+    made, axes = board(label_width + longest * (cell + GAP) - GAP, sum(steps) - GAP)
     top = 0.0
     for (name, items), step in zip(rows.items(), steps, strict=True):
         axes.text(label_width - 0.1, top + cell / 2, name, ha="right", va="center", fontsize=9, weight="bold", color=INK)
         for place, (word, image) in enumerate(items):
             left = label_width + place * (cell + GAP)
-            _place(axes, image, left, top, cell)
+            place_picture(axes, image, left, top, cell)
             axes.text(left + cell / 2, top + cell + 0.02, word, ha="center", va="top", fontsize=7.5, color=INK)
         top += step
     return made
@@ -101,22 +101,22 @@ def query_panels(
     first = cell + text_width + 0.3  # left edge of the results
     step, head = cell + LINE + 0.08, 0.25
     shown = max(1, *map(len, results))
-    made, axes = _board(first + shown * (cell + GAP) - GAP, head + len(queries) * step - 0.08)
+    made, axes = board(first + shown * (cell + GAP) - GAP, head + len(queries) * step - 0.08)
     for left, words in ((0, "reference"), (cell + 0.15, "modification text"), (first, heading)):
         axes.text(left, 0.1, words, ha="left", va="center", fontsize=8.5, color=MUTED)
     for row, (query, ids, note) in enumerate(zip(queries, results, notes, strict=True)):
         top = head + row * step
-        _place(axes, benchmark.references.open(query.reference), 0, top, cell)
+        place_picture(axes, benchmark.references.open(query.reference), 0, top, cell)
         _write(axes, query.text, note, cell + 0.15, top + cell / 2, text_width)
         for place, image_id in enumerate(ids):
             left = first + place * (cell + GAP)
-            _place(axes, benchmark.gallery.open(image_id), left, top, cell, correct=image_id in query.positives)
+            place_picture(axes, benchmark.gallery.open(image_id), left, top, cell, correct=image_id in query.positives)
             word = "" if image_id not in query.positives else "target" if image_id == query.positives[0] else "correct"
             axes.text(left + cell / 2, top + cell + 0.025, word, ha="center", va="top", fontsize=7.5, color=CORRECT, weight="bold")
     return made
 
 
-def _board(width: float, height: float) -> tuple[Figure, Axes]:
+def board(width: float, height: float) -> tuple[Figure, Axes]:
     """Axes that fill a figure, in inches from its upper left corner."""
     with house_style():
         made = Figure(figsize=(width, height), layout="none")
@@ -126,7 +126,7 @@ def _board(width: float, height: float) -> tuple[Figure, Axes]:
     return made, axes
 
 
-def _place(axes: Axes, image: Picture, left: float, top: float, side: float, *, correct: bool = False) -> None:
+def place_picture(axes: Axes, image: Picture, left: float, top: float, side: float, *, correct: bool = False) -> None:
     """One picture in its cell, its proportions kept, outlined where it is correct."""
     pixels = np.asarray(image)
     height, width = pixels.shape[0] / max(pixels.shape[:2]) * side, pixels.shape[1] / max(pixels.shape[:2]) * side
