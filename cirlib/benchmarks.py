@@ -2,7 +2,7 @@
 
 from cirlib.config import Config
 from cirlib.data.atelier import load_atelier
-from cirlib.data.registry import load_benchmarks
+from cirlib.data.registry import REPORTED_SPLITS, load_benchmarks
 from cirlib.types import Benchmark
 
 
@@ -13,7 +13,7 @@ def tuning_benchmark(config: Config) -> Benchmark:
 
 
 def reported_benchmarks(config: Config) -> list[Benchmark]:
-    """Everything that the tables of a profile report: atelier's test and test-compositional, then the public ones on val.
+    """Everything that the tables of a profile report: atelier's test and test-compositional, then the public ones on their reported split.
 
     The public benchmarks are read from `data/<name>`; see `cirlib data fetch`.
 
@@ -28,5 +28,5 @@ def reported_benchmarks(config: Config) -> list[Benchmark]:
                 load_atelier("test-compositional", sizes.test_compositional, sizes.queries),
             ]
         else:
-            found += load_benchmarks(name, config.root / "data" / name)
+            found += load_benchmarks(name, config.root / "data" / name, REPORTED_SPLITS.get(name, "val"))
     return found

@@ -64,7 +64,7 @@ class Query:
         text: Modification text, captions already joined as the protocol says.
         positives: Every correct image, the designated target first. Empty where the benchmark hides it.
         subset: CIRR's group of look-alikes or GeneCIS's own gallery, the target included and the reference not; empty where there is none.
-        edit: Structured edit where the benchmark knows it (atelier does).
+        edit: Structured edit where the benchmark knows it (atelier and dfmm do).
         group: Category or task within the benchmark ("dress", "focus_object"); empty where there is none.
         aspects: Semantic aspects that CIRCO annotates.
     """
@@ -161,7 +161,7 @@ class Benchmark:
     """Queries, the gallery they search, and the protocol that scores them.
 
     Attributes:
-        name: "atelier", "fashioniq", "cirr", "circo", "genecis", "folder".
+        name: "atelier", "fashioniq", "cirr", "circo", "genecis", "dfmm", "folder".
         split: "val", "test", ...
         queries: In the order of the annotation file.
         gallery: Pictures that are ranked.

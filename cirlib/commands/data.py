@@ -21,7 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     fetch.add_argument("--root", required=True, metavar="DIR", help="folder to fill; an interrupted download goes on where it stopped")
     fetch.add_argument("--base-url", metavar="URL", help="another server with the same folder tree")
     verify = actions.add_parser("verify", help="counts, checksums, missing and unreadable pictures, and the bounds that they put on recall")
-    verify.add_argument("name", metavar="NAME", help="fashioniq, cirr, circo or genecis")
+    verify.add_argument("name", metavar="NAME", help="fashioniq, cirr, circo, genecis or dfmm")
     verify.add_argument("--root", required=True, metavar="DIR", help="annotation folder")
     verify.add_argument("--images", metavar="DIR", help="picture folder; default: the usual places below --root")
     verify.add_argument("--split", default="val", help="split whose pictures are looked at (default: val)")
@@ -110,6 +110,7 @@ def _verify(args: argparse.Namespace) -> int:
         "problems": problems,
         "files": [asdict(file) for file in files],
         "counts": {part: {"queries": len(b.queries), "gallery": len(b.gallery)} for part, b in parts.items()},
+        "galleries": {part: b.protocol.gallery for part, b in parts.items()},
         "pictures": {"folder": None if folder is None else str(folder), "missing": sorted(missing), "unreadable": unreadable},
         "bounds": [asdict(bound) | {"max_recall": bound.max_recall} for bound in bounds],
     }
@@ -127,9 +128,8 @@ def _load_parts(manifest: "Manifest", root: str, present: set[str]) -> tuple[dic
 
     parts, problems = {}, []
     for split in SPLITS[manifest.name]:
-        needed = [
-            file.path for file in manifest.files if manifest.name == "genecis" or f".{split}." in file.path or f"/{split}." in file.path
-        ]
+        whole = manifest.name in ("genecis", "dfmm")  # their files hold every split
+        needed = [file.path for file in manifest.files if whole or f".{split}." in file.path or f"/{split}." in file.path]
         if not all(path in present for path in needed if "_ext" not in path):
             continue
         try:
@@ -154,6 +154,9 @@ def _print_findings(manifest: "Manifest", found: dict, bounds: list["Bounds"]) -
     print("  files    " + ", ".join(f"{states.count(state)} {said.get(state, state)}" for state in dict.fromkeys(states)))
     for part, counts in found["counts"].items():
         print(f"  counts   {part:<21} {counts['queries']:>6,} queries, gallery {counts['gallery']:>7,}")
+    if manifest.name == "dfmm":  # its gallery is chosen from the labels, so say how
+        for part, gallery in found["galleries"].items():
+            print(f"  gallery  {part:<21} {gallery}")
     pictures = found["pictures"]
     if pictures["folder"] is None:
         print(f"  pictures not looked at: no folder was given or found. {manifest.where}")

@@ -117,8 +117,10 @@ def fetch_annotations(
         done: Called after each file with "present", "fetched" or, for a file that the evaluation does not need, "failed: " and the reason.
 
     Raises:
-        InputError: As `fetch_file`, for a file that the evaluation needs; files that came before it stay.
+        InputError: As `fetch_file`, for a file that the evaluation needs; files that came before it stay. Also if there is no address.
     """
+    if not (base_url or manifest.base_url):
+        raise InputError(f"the files of {manifest.title} have no address to be fetched from without asking their owners. {manifest.where}")
     base = (base_url or manifest.base_url).rstrip("/") + "/"
     for file in manifest.files:
         path = file.find(Path(root)) or Path(root, file.path)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cirlib.types import InputError
 
-NAMES = ("fashioniq", "cirr", "circo", "genecis")
+NAMES = ("fashioniq", "cirr", "circo", "genecis", "dfmm")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Manifest:
         version: Version of the data as its authors call it.
         source: Official repository.
         licence: Licence of the annotations.
-        base_url: Where the annotation files are downloaded from.
+        base_url: Where the annotation files are downloaded from; empty where their owners want to be asked first.
         checksums: Where the checksums come from.
         files: Every annotation file.
         picture_folders: Usual names of the picture folder below the annotation folder.
