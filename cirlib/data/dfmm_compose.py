@@ -168,11 +168,12 @@ def _find_candidates(codes: Int[np.ndarray, "g a"], groups: Sequence[np.ndarray]
 def _differences(left: Int[np.ndarray, "b a"], right: Int[np.ndarray, "n a"]) -> Int[np.ndarray, "b n"]:
     """Per pair one bit per dimension that applies to both and differs; the highest bit where no edit leads over one of them."""
     result = np.zeros((len(left), len(right)), np.uint32)
-    for column in range(left.shape[1]):
-        a, b = left[:, column, None], right[None, :, column]
-        differ = (a != b) & (a >= 0) & (b >= 0)
-        result |= differ.astype(np.uint32) << np.uint32(column)
-        result |= np.where(differ & ~(_EDITABLE[column][a] & _EDITABLE[column][b]), _CLOSED, np.uint32(0))
+    values = np.array([0, 1, 2, 3, 4, 5, 6, 7, -1])[:, None]  # in the order of an index, so that -1 is the last
+    for column, editable in enumerate(_EDITABLE):
+        other = right[:, column]
+        differ = (values != other) & (values >= 0) & (other >= 0)
+        bits = np.where(editable[values] & editable[other], np.uint32(0), _CLOSED) | np.uint32(1 << column)
+        result |= np.where(differ, bits, np.uint32(0))[left[:, column]]  # nine rows to look up, not one per picture to compute
     return result
 
 
