@@ -41,7 +41,7 @@ def _list(args: argparse.Namespace) -> int:
         val = [counts["queries"] for part, counts in manifest.counts.items() if part.startswith("val/")]
         print(f"{manifest.name:<10} {manifest.title}, {sum(val):,} val queries. {manifest.licence}. {manifest.source}")
         print(f"{'':<10} {manifest.where}\n")
-    print("Annotations: cirlib data fetch NAME --root DIR. Drawn garments that need no download: cirlib.data.atelier.")
+    print("Annotations of all but dfmm: cirlib data fetch NAME --root DIR. Drawn garments that need no download: cirlib.data.atelier.")
     return 0
 
 
