@@ -12,7 +12,7 @@ module as JSON, so an installed package has them: every word of atelier, and the
 * `needs`: another key and the value of it under which this key says nothing (a solid pattern has no second colour).
 * `values_from`: the key whose values, modifiers and scale this one shares; a sentence's words mean that other key unless it says more.
 * `scale`: words for more and less, a level per value (ties allowed), the extreme words, and whether a noun must stand beside.
-* `modifiers`: words that refine a value ("light" blue). `vague`: values that say nothing. `kin`: values that people do not keep apart.
+* `modifiers`: words that refine a value ("light" blue). `vague`: values that say nothing. `kin`: value -> others that people also call so.
 """
 
 import json
@@ -84,7 +84,7 @@ class Key:
     values_from: str = ""
     modifiers: tuple[str, ...] = ()
     vague: tuple[str, ...] = ()
-    kin: tuple[tuple[str, ...], ...] = ()
+    kin: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def presence(self) -> bool:
@@ -239,12 +239,13 @@ def _key(name: str, fields: Mapping, others: Mapping) -> Key:
         raise InputError(f"key {name!r} of the lexicon takes its values from {source!r}, which is not a key")
     borrowed = {part: others[source][part] for part in ("values", "modifiers", "scale") if part in others[source]} if source else {}
     parts = {**fields, **borrowed}
-    tables = {part: {value: tuple(words) for value, words in parts[part].items()} for part in ("values", "things", "bare") if part in parts}
+    tables = {
+        part: {value: tuple(words) for value, words in parts[part].items()} for part in ("values", "things", "bare", "kin") if part in parts
+    }
     lists = {part: tuple(parts[part]) for part in ("aliases", "nouns", "phrases", "modifiers", "vague") if part in parts}
     scale = Scale(**{**parts["scale"], **{part: tuple(parts["scale"][part]) for part in ("more", "less")}}) if "scale" in parts else None
     needs = (parts["needs"]["key"], parts["needs"]["unless"]) if "needs" in parts else None
-    kin = tuple(tuple(group) for group in parts.get("kin", ()))
-    fixed = {"absent": parts.get("absent", ""), "values_from": source or "", "needs": needs, "scale": scale, "kin": kin}
+    fixed = {"absent": parts.get("absent", ""), "values_from": source or "", "needs": needs, "scale": scale}
     return Key(name, parts["group"], **fixed, **lists, **tables)
 
 
@@ -259,7 +260,13 @@ def _check(keys: tuple[Key, ...]) -> None:
             raise InputError(f"the lexicon gives one {kind} two meanings: {', '.join(twice)}; keep one of each")
     values = {key.name: set(key.values) for key in keys}
     for key in keys:
-        named = {*key.things, *key.bare, *(key.scale.levels if key.scale else ()), *(word for group in key.kin for word in group)}
+        named = {
+            *key.things,
+            *key.bare,
+            *(key.scale.levels if key.scale else ()),
+            *key.kin,
+            *(word for group in key.kin.values() for word in group),
+        }
         named |= {key.absent} - {""} | ({key.scale.most, key.scale.least} if key.scale else set())
         if unknown := sorted(named - values[key.name]):
             raise InputError(f"key {key.name!r} of the lexicon speaks of {', '.join(unknown)}, which are none of its values")

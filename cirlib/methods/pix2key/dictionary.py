@@ -17,7 +17,7 @@ from cirlib.data.lexicon import YES, clean, load_lexicon
 
 CATEGORY = "category"
 _NOTHING = {"", "unknown", "none", "na", "n", "null", "unclear", "not visible", "not applicable", "not specified", "unspecified"}
-_NO = {"no", "false", "absent", "without", "not present"}
+NO = {"no", "false", "absent", "without", "not present"}
 _TRUE = {"yes", "true", "present", "visible"}
 _LONGEST_KEY = 4  # words; a longer "key" before a colon is a sentence, not a key
 _TRIES = 64  # places at which a broken text is cut, from its end
@@ -230,24 +230,27 @@ def _parts(key: str, value: str) -> Iterator[str]:
         part = clean(words)
         if known and known.presence and part in _TRUE:
             yield YES
-        elif part and (part := load_lexicon().value(key, part)) not in _NOTHING | _NO and part not in (known.vague if known else ()):
+        elif part and (part := load_lexicon().value(key, part)) not in _NOTHING | NO and part not in (known.vague if known else ()):
             yield part
 
 
 def dictionary_json(entries: Dictionary) -> str:
-    """The nested JSON of a dictionary, in one line; `parse_dictionary` reads the same dictionary back.
+    """The nested JSON of a dictionary, without spaces; `parse_dictionary` reads the same dictionary back.
 
     Example:
         >>> dictionary_json(parse_dictionary("category: dress; color: red").entries)
-        '{"dress": {"color": "red"}}'
+        '{"dress":{"color":"red"}}'
     """
     objects = list(dict.fromkeys(entry.object for entry in entries if entry.object))
-    if objects and any(not entry.object for entry in entries):  # facts about the whole picture beside several objects
-        return json.dumps([{"object": e.object, "key": e.key, "value": e.value} for e in entries], ensure_ascii=False)
-    if objects:
-        return json.dumps({name: _pairs(entry for entry in entries if entry.object == name) for name in objects}, ensure_ascii=False)
     category = next((entry.value for entry in entries if entry.key == CATEGORY), None)
-    return json.dumps(_pairs(entries) if category is None else {category: _pairs(entries)}, ensure_ascii=False)
+    data: object
+    if objects and any(not entry.object for entry in entries):  # facts about the whole picture beside several objects
+        data = [{"object": entry.object, "key": entry.key, "value": entry.value} for entry in entries]
+    elif objects:
+        data = {name: _pairs(entry for entry in entries if entry.object == name) for name in objects}
+    else:
+        data = _pairs(entries) if category is None else {category: _pairs(entries)}
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
 def _pairs(entries: Iterable[Entry]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cirlib.data.atelier.captions import dictionary_text
@@ -22,12 +22,14 @@ raw = st.lists(
 )
 
 
+@settings(max_examples=60, deadline=None)
 @given(raw)
 def test_a_dictionary_survives_being_written_and_read(found):
     entries = canonical(found)
     assert parse_dictionary(dictionary_json(entries)).entries == entries
 
 
+@settings(max_examples=60, deadline=None)
 @given(raw)
 def test_making_canonical_twice_changes_nothing(found):
     entries = canonical(found)
@@ -35,12 +37,14 @@ def test_making_canonical_twice_changes_nothing(found):
     assert len({(e.object, e.key) for e in entries}) == len(entries)
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.text() | st.text(alphabet="{}[]\":,'\\ abno\n`"))
 def test_any_text_is_read_without_an_error(answer):
     parsed = parse_dictionary(answer)
     assert (parsed.how == "empty") == (not parsed.entries)
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_an_answer_cut_off_anywhere_keeps_a_beginning_of_the_pairs(data):
     pairs = {"dress": {f"key{i}": f"value{i}" for i in range(4)}}

@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cirlib.methods.pix2key.dictionary import Entry, canonical
@@ -95,6 +95,7 @@ some = st.lists(
 ).map(canonical)
 
 
+@settings(max_examples=60, deadline=None)
 @given(some, some, some, st.booleans())
 def test_no_entry_has_two_signs_and_untouched_keys_stay(reference, wants, avoids, implicit):
     signed = merge(reference, Updates(wants, avoids), implicit)
