@@ -72,7 +72,7 @@ def split_of(product: str) -> str:
 
     Example:
         >>> [split_of(f"id_{number:08d}") for number in range(1, 6)]
-        ['test', 'test', 'test', 'test', 'test']
+        ['test', 'test', 'val', 'test', 'test']
     """
     return "val" if _name_hash(product) % _VAL_SHARE == 0 else "test"
 

@@ -6,7 +6,6 @@ from cirlib.data.manifest import NAMES, load_manifest, sha256_of
 from cirlib.data.registry import SPLITS, load_benchmarks
 from cirlib.types import InputError
 
-
 FETCHED = [name for name in NAMES if name != "dfmm"]  # whose official files may be passed on
 
 
