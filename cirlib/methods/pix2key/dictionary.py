@@ -258,7 +258,7 @@ def _pairs(entries: Iterable[Entry]) -> dict[str, str]:
 
 
 def serialise(entries: Dictionary, fits: Callable[[str], bool] | None = None, separator: str = "; ") -> Serialised:
-    """Write a dictionary as one string, the paper's ser(D).
+    """Write a dictionary as one string, as the paper does before it embeds one (Eq. 5).
 
     Args:
         entries: In the order in which they are written.

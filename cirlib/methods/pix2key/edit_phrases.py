@@ -11,7 +11,7 @@ from functools import cached_property
 from cirlib.data.lexicon import YES, Key, Lexicon, loose
 
 BREAKS = {",", "and", "but", "with", "also", "plus", "yet", "while"}
-NEGATE = {"no", "not", "without", "minus", "than", "isnt", "doesnt"}
+NEGATE = {"no", "not", "without", "minus", "than"}
 NEGATE |= {"lose", "loses", "losing", "remove", "removes", "removing", "lack", "lacks"}
 NEGATE_NEXT = {"less", "fewer"}  # these reach to the next phrase only
 INSTEAD = (("in", "place", "of"), ("instead", "of"))
@@ -57,7 +57,7 @@ def clauses(text: str) -> list[list[str]]:
         >>> clauses("The same dress but is red, and in any colour but blue")
         [['is', 'red'], ['in', 'any', 'color', 'except', 'blue']]
     """
-    text = re.sub(r"[;.!?&]", ",", text.casefold().replace("colour", "color").replace("'", ""))
+    text = re.sub(r"[;.!?&]", ",", text.casefold().replace("’", "'").replace("n't", " not").replace("'", "").replace("colour", "color"))
     found: list[list[str]] = [[]]
     for word in re.findall(r"\w+|,", text):
         if word == "but" and "any" in found[-1]:

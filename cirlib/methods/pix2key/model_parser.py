@@ -77,8 +77,8 @@ def parse_updates(answer: str, reference: Dictionary = ()) -> tuple[Updates | No
         reference: Dictionary of the reference image.
 
     Returns:
-        The updates and how they were read, "json" or "repaired"; None and "fallback" where the answer has none of the three parts. If all are
-        empty, nothing is asked for.
+        The updates and how they were read, "json" or "repaired"; None and "fallback" where the answer has none of the three parts.
+        All three may be empty: then nothing is asked for.
 
     Example:
         >>> updates, how = parse_updates('{"positive": {"colour": "red"}, "negative": {"belt": "yes"}, "open": ["neckline"],}')
