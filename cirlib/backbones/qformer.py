@@ -67,13 +67,14 @@ class QFormer(nn.Module):
         self, model: nn.Module, tokenizer: Any, transform: ImageTransform, name: str, context_length: int, token_dtype: torch.dtype
     ) -> None:
         super().__init__()
-        self.model = model.eval().requires_grad_(False)
+        self.model = model.requires_grad_(False)
         self.tokenizer = tokenizer
         self.transform = transform
         self.name = name
         self.context_length = context_length
         self.token_dtype = token_dtype
         self._vision_hash = ""  # computed when first asked for: the tower never changes
+        self.eval()
 
     @property
     def device(self) -> torch.device:

@@ -63,9 +63,7 @@ def _load_parts(name: str, folder: Path) -> tuple[Any, Any]:
     # transformers fills what a file lacks with random numbers and only logs it: BLIP-2 models for captions lack the text side.
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
-        raise InputError(
-            f"{name} lacks {len(missing)} weights of the retrieval model ({missing[0]}, ...); use one such as {PUBLIC_QFORMER}"
-        )
+        raise InputError(f"{name} lacks {len(missing)} weights for retrieval ({missing[0]}, ...); use one such as {PUBLIC_QFORMER}")
     vocabulary = model.config.qformer_config.vocab_size
     if not tokenizer.is_fast or tokenizer.vocab_size > vocabulary:
         raise InputError(f"the tokenizer of {name} has {tokenizer.vocab_size} tokens for {vocabulary} embeddings; mend its files")

@@ -47,14 +47,14 @@ def build_tokenizer(sentences: Iterable[str], positions: int = QFORMER["max_posi
     return BertTokenizer(vocab={piece: number for number, piece in enumerate(pieces)}, model_max_length=positions)
 
 
-def build_model(tokenizer: Any, vision: dict[str, int] | None = None, qformer: dict[str, int] | None = None, **sizes: int) -> Any:
+def build_model(tokenizer: Any, vision: dict[str, int] | None = None, qformer: dict[str, int] | None = None, **options: Any) -> Any:
     """A random model: 3.2 million parameters by default. The global generator of torch decides its weights.
 
     Args:
         tokenizer: Its vocabulary is taken over.
         vision: Sizes of the vision tower that differ from the miniature's.
         qformer: Sizes of the Q-Former that differ from the miniature's.
-        sizes: `num_query_tokens` and `image_text_hidden_size` where they differ.
+        options: What else of transformers' Blip2Config differs: `num_query_tokens`, `image_text_hidden_size`, `attn_implementation`.
     """
     _torchvision.prepare()
     from transformers import Blip2Config, Blip2ForImageTextRetrieval
@@ -70,7 +70,7 @@ def build_model(tokenizer: Any, vision: dict[str, int] | None = None, qformer: d
             "attention_probs_dropout_prob": 0.0,
             **(qformer or {}),
         },
-        **{"num_query_tokens": QUERY_TOKENS, "image_text_hidden_size": JOINT_DIM, **sizes},
+        **{"num_query_tokens": QUERY_TOKENS, "image_text_hidden_size": JOINT_DIM, **options},
     )
     model = Blip2ForImageTextRetrieval(config)
     with torch.no_grad():
