@@ -156,6 +156,12 @@ class VisionLanguageModel:
             Logits that predict each token of the answer, the end of the turn included; which of them count (shorter answers are padded);
             and the tokens themselves. The probability of an answer is the product of its tokens' softmax values where the mask is set.
         """
+        return self.states_and_answer_logits(slots, prompt, answers, grid)[1:]
+
+    def states_and_answer_logits(
+        self, slots: Float[Tensor, "b q h"], prompt: str, answers: Sequence[str], grid: tuple[int, int] | None = None
+    ) -> tuple[Float[Tensor, "b q h"], Float[Tensor, "b t v"], Bool[Tensor, "b t"], Int[Tensor, "b t"]]:
+        """`slot_states` and `answer_logits` in one pass: in a causal tower the answer changes nothing of what stands before it."""
         if len(answers) != len(slots):
             raise InputError(f"{len(answers)} answers given for {len(slots)} rows of slots; give one for each")
         end = self._ends[0]
@@ -166,7 +172,7 @@ class VisionLanguageModel:
         start = inputs.embeds.shape[1] - 1  # this token predicts the first of the answer
         # Padding follows the answer, where the causal mask lets nothing look at it.
         hidden = run_language_tower(self.model, with_answers(inputs, self.model.get_input_embeddings()(tokens)))
-        return self.model.lm_head(hidden[:, start:-1]), mask.to(self.device), tokens
+        return hidden[:, inputs.span].to(slots.dtype), self.model.lm_head(hidden[:, start:-1]), mask.to(self.device), tokens
 
     @torch.no_grad()
     def answer_logits_from_images(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_vlm import tiny_vlm
+from tiny_vlm import tiny_llava, tiny_vlm
 
 from cirlib.backbones.vlm import VisionLanguageModel, load_vlm
 from cirlib.backbones.vlm_slots import rope_positions
@@ -109,6 +109,20 @@ def test_bad_input_is_refused(vlm: VisionLanguageModel, pictures: list[Image.Ima
         vlm.answer_logits(torch.zeros(2, 2, vlm.hidden_size), PROMPT, ["a"])
 
 
+def test_any_image_text_to_text_model_writes(pictures: list[Image.Image], tmp_path) -> None:
+    llava = load_vlm(tiny_llava(tmp_path), device="cpu")
+    together = llava.write(pictures, PROMPT, 8)
+    assert together == [llava.write([picture], PROMPT, 8)[0] for picture in pictures] and len(set(together)) > 1
+    assert len(llava.write(None, ["a", "a red dress"], 8)) == 2
+    with pytest.raises(InputError, match="Qwen2.5-VL class"):
+        llava.patch_features(pictures)
+    with pytest.raises(InputError, match="Qwen2.5-VL class"):
+        llava.slot_states(torch.zeros(1, 2, 32), PROMPT)
+    llava.processor.chat_template = None
+    with pytest.raises(InputError, match="no chat template"):
+        llava.write(pictures, PROMPT)
+
+
 def test_what_cannot_be_loaded_is_told_in_one_line(tmp_path) -> None:
     with pytest.raises(InputError, match="no image-text-to-text model") as error:
         load_vlm(tmp_path, device="cpu")
@@ -120,3 +134,11 @@ def test_fingerprint_follows_the_files(vlm: VisionLanguageModel, tmp_path) -> No
     (tmp_path / "a" / "README.md").write_text("a card decides nothing")
     assert load_vlm(tmp_path / "a", device="cpu").fingerprint == again.fingerprint == vlm.fingerprint != other.fingerprint
     assert vlm.model.dtype == torch.float32
+
+
+def test_states_and_answer_logits_in_one_pass_are_those_of_two(vlm: VisionLanguageModel) -> None:
+    slots = torch.randn(2, 3, vlm.hidden_size, generator=torch.Generator().manual_seed(0))
+    states, *answer = vlm.states_and_answer_logits(slots, PROMPT, ["red", "a red dress"])
+    torch.testing.assert_close(states, vlm.slot_states(slots, PROMPT))
+    for one, two in zip(answer, vlm.answer_logits(slots, PROMPT, ["red", "a red dress"]), strict=True):
+        torch.testing.assert_close(one, two)
