@@ -3,12 +3,10 @@
 `card.json` is read by `cirlib check`; `README.md` beside it says the same to people. Nothing on a card is written by hand.
 """
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
-from cirlib._atomic import atomic_write_text
+from cirlib._cards import write_checkpoint_card
 from cirlib.backbones.clip import load_clip
 from cirlib.backbones.clip_checkpoint import PUBLIC_CHECKPOINT
 from cirlib.backbones.miniature import miniature_path
@@ -44,18 +42,8 @@ def _numbers(interval: Interval) -> dict[str, float]:
 
 def write_card(folder: Path, metrics: dict[str, Any]) -> None:
     """Write `card.json` and `README.md` of a checkpoint folder from its `training.json` and fresh measurements."""
-    training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    files = sorted(path for path in folder.iterdir() if path.name not in ("card.json", "README.md"))
-    card = {
-        "name": "miniature CLIP",
-        "class": "open_clip.CLIP",
-        "data": f"atelier {VERSION}, split pretrain",
-        "training": training,
-        "metrics": metrics,
-        "sha256": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
-    }
-    atomic_write_text(folder / "card.json", json.dumps(card, indent=1) + "\n")
-    atomic_write_text(folder / "README.md", _readme(card))
+    facts = {"name": "miniature CLIP", "class": "open_clip.CLIP", "data": f"atelier {VERSION}, split pretrain"}
+    write_checkpoint_card(folder, facts, metrics, _readme)
 
 
 def _readme(card: dict[str, Any]) -> str:

@@ -28,6 +28,8 @@ FLOORS = {
     "viz": 3,
     "bench": 3,
     "cards": 3,
+    "vlm_card": 3,
+    "qformer_card": 3,
     "claims": 3,
     "benchmarks": 3,
     "results": 3,

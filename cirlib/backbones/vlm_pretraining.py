@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,15 +25,17 @@ from tqdm import tqdm
 from cirlib import _torchvision
 from cirlib._atomic import atomic_path, atomic_write_text
 from cirlib._cache import cache_dir
-from cirlib.backbones.clip import load_clip
+from cirlib.backbones.clip import Clip, load_clip
 from cirlib.backbones.miniature import CHECKPOINTS, miniature_path
 from cirlib.backbones.vlm_lessons import Lesson, picture_lesson, sentences, text_lesson
-from cirlib.backbones.vlm_miniature import build_processor, model_config, save_vlm, train_tokenizer
+from cirlib.backbones.vlm_miniature import IMAGE_TOKENS, build_processor, model_config, save_vlm, train_tokenizer
 from cirlib.backbones.vlm_training_parts import answer_loss, batched_vision, patch_rows, token_rows, truth_loss
 from cirlib.data.atelier.render import split_pixels
 from cirlib.data.atelier.schema import ATTRIBUTES
 from cirlib.data.atelier.splits import picture
 from cirlib.data.atelier.truth import NAMES, value_codes
+
+SAVE_EVERY = 250  # steps
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,9 @@ class Recipe:
     pictures: int = 40_960  # of the pretrain split
     tower_steps: int = 500  # steps of the vision tower alone
     tower_batch: int = 64  # pictures a step there
-    steps: int = 950  # steps of the whole model
-    batch: int = 48  # pictures a step, one lesson each
-    texts: int = 24  # lessons without a picture a step
+    steps: int = 1_000  # steps of the whole model
+    batch: int = 32  # pictures a step, one lesson each
+    texts: int = 20  # lessons without a picture a step
     captions: float = 0.3  # share of the pictures' lessons
     peak_rate: float = 2e-3  # learning rate after the warm-up
     warmup: int = 50  # steps, of either stage
@@ -59,18 +62,18 @@ class Recipe:
 class Student(nn.Module):
     """What is trained: the model that is kept, and the two heads that are not."""
 
-    def __init__(self, vlm: nn.Module, teacher_width: int, image_tokens: int) -> None:
+    def __init__(self, vlm: nn.Module, teacher_width: int) -> None:
         super().__init__()
         self.vlm = vlm
         vision = vlm.config.vision_config
         self.patch_head = nn.Linear(vision.hidden_size, teacher_width)
-        self.truth_head = nn.Linear(image_tokens * vision.out_hidden_size, sum(len(ATTRIBUTES[name].values) for name in NAMES))
+        self.truth_head = nn.Linear(IMAGE_TOKENS * vision.out_hidden_size, sum(len(ATTRIBUTES[name].values) for name in NAMES))
 
 
 class Batches:
     """Random batches; stage and step alone decide one, so resuming repeats nothing."""
 
-    def __init__(self, recipe: Recipe, processor) -> None:
+    def __init__(self, recipe: Recipe, processor: Any) -> None:
         self.recipe, self.processor = recipe, processor
         self.designs = [picture("pretrain", i).design for i in range(recipe.pictures)]
         self.codes = torch.from_numpy(value_codes(self.designs))
@@ -109,7 +112,7 @@ def build_optimizers(student: Student, recipe: Recipe) -> list[torch.optim.Optim
     ]
 
 
-def teacher_tokens(clip, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b p w"]:
+def teacher_tokens(clip: Clip, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b p w"]:
     """Patch tokens before CLIP's last block, each at zero mean and unit variance.
 
     The last block is left out: CLIP's loss sees the pooled token only, so that nothing ever trained what it makes of the others.
@@ -125,13 +128,13 @@ def teacher_tokens(clip, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b p
 
 
 class Trainer:
-    """Both stages over one student; the state lies in the cache and is saved every few hundred steps."""
+    """Both stages over one student; the state lies in the cache and is saved every `SAVE_EVERY` steps."""
 
-    def __init__(self, recipe: Recipe, accelerator, student: Student, batches: Batches) -> None:
-        self.recipe, self.accelerator, self.batches = recipe, accelerator, batches
+    def __init__(self, recipe: Recipe, accelerator: Any, vlm: nn.Module, teacher: Clip, batches: Batches) -> None:
+        self.recipe, self.accelerator, self.teacher, self.batches = recipe, accelerator, teacher, batches
+        student = Student(vlm, teacher.model.visual.conv1.out_channels)
         self.student = accelerator.prepare(student)
-        self.optimizers = [accelerator.prepare(optimizer) for optimizer in build_optimizers(accelerator.unwrap_model(student), recipe)]
-        self.teacher = load_clip(miniature_path("clip"), device=str(accelerator.device))
+        self.optimizers = [accelerator.prepare(optimizer) for optimizer in build_optimizers(student, recipe)]
         self.state_file = cache_dir("pretraining") / "vlm.pt"
         self.seconds, self.done = 0.0, 0
 
@@ -148,7 +151,7 @@ class Trainer:
         return {"patches": patches, "truth": truth}
 
     def lesson_losses(self, step: int) -> dict[str, Tensor]:
-        """Losses of the second stage: per kind of lesson the mean over its answers' tokens, weighted by the tokens of the whole step."""
+        """Losses of the second stage: the mean over all tokens of the answers, and the truth about the pictures."""
         rng, rows, pixels = self.batches.pictures(1, step, self.recipe.batch)
         pixels = pixels.to(self.accelerator.device)
         lessons = self.batches.lessons(rng, rows)
@@ -162,11 +165,11 @@ class Trainer:
     def _parts(self, lessons: list[Lesson]) -> Iterator[dict[str, Tensor]]:
         """Lessons with and without pictures apart: neither pads the other."""
         for part in (lessons[: self.recipe.batch], lessons[self.recipe.batch :]):
-            batch = token_rows(self.batches.processor, part, self.student.vlm.config)
+            batch = token_rows(self.batches.processor, part)
             yield {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
 
-    def run(self, early: Path | None = None) -> None:
-        """Run what remains of both stages; `early` is a folder that gets the model as it is after 40 % of the lessons."""
+    def run(self) -> None:
+        """Run what remains of both stages."""
         self._resume()
         recipe, started = self.recipe, time.monotonic()
         total = recipe.tower_steps + recipe.steps
@@ -178,10 +181,8 @@ class Trainer:
                 losses = self.lesson_losses(lesson) if lesson >= 0 else self.tower_losses(step)
                 self._update(losses, learning_rate(step, recipe))
             progress.set_postfix({name: f"{loss.item():.3f}" for name, loss in losses.items()}, refresh=False)
-            if (step + 1) % 250 == 0 and self.accelerator.is_main_process:
+            if (step + 1) % SAVE_EVERY == 0 and self.accelerator.is_main_process:
                 self._save(step + 1, self.seconds + time.monotonic() - started)
-            if early is not None and lesson == int(0.4 * recipe.steps):
-                save_vlm(early, self.accelerator.unwrap_model(self.student).vlm, self.batches.processor)
         self.seconds += time.monotonic() - started
 
     def _update(self, losses: dict[str, Tensor], rate: float) -> None:
@@ -211,7 +212,7 @@ class Trainer:
         self.done, self.seconds = state["step"], state["seconds"]
 
 
-def pretrain(recipe: Recipe, out: Path, early: Path | None = None) -> None:
+def pretrain(recipe: Recipe, out: Path) -> None:
     """Train from scratch or from the last saved state, then write the checkpoint folder."""
     _torchvision.prepare()
     from accelerate import Accelerator
@@ -222,14 +223,14 @@ def pretrain(recipe: Recipe, out: Path, early: Path | None = None) -> None:
     processor, config = build_processor(tokenizer), model_config(tokenizer)
     accelerator = Accelerator(mixed_precision="bf16")
     vlm = Qwen2_5_VLForConditionalGeneration(config)
-    teacher_width = 192
-    student = Student(vlm, teacher_width, 16)
-    trainer = Trainer(recipe, accelerator, student, Batches(recipe, processor))
-    trainer.run(early)
-    _write(out, accelerator.unwrap_model(trainer.student).vlm, processor, recipe, trainer.seconds, str(accelerator.device))
+    teacher = load_clip(miniature_path("clip"), device=str(accelerator.device))
+    trainer = Trainer(recipe, accelerator, vlm, teacher, Batches(recipe, processor))
+    trainer.run()
+    if accelerator.is_main_process:
+        _write(out, vlm, processor, recipe, trainer.seconds, str(accelerator.device))
 
 
-def _write(out: Path, vlm: nn.Module, processor, recipe: Recipe, seconds: float, device: str) -> None:
+def _write(out: Path, vlm: nn.Module, processor: Any, recipe: Recipe, seconds: float, device: str) -> None:
     save_vlm(out, vlm, processor)
     training = {
         "recipe": asdict(recipe),
@@ -246,12 +247,11 @@ def main() -> None:
     """Command line: where to write, and any number of the recipe."""
     parser = argparse.ArgumentParser(description="Pretrain the miniature vision-language model on atelier.")
     parser.add_argument("--out", type=Path, default=CHECKPOINTS / "vlm")
-    parser.add_argument("--early", type=Path, default=None, help="folder for the model as it is after 40 %% of the lessons")
     for name, value in asdict(Recipe()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     chosen = vars(parser.parse_args())
-    out, early = chosen.pop("out"), chosen.pop("early")
-    pretrain(Recipe(**chosen), out, early)
+    out = chosen.pop("out")
+    pretrain(Recipe(**chosen), out)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cirlib.backbones.vlm_lessons import Lesson
+from cirlib.backbones.vlm_miniature import IMAGE_TOKENS
+from cirlib.backbones.vlm_slots import rope_positions
 from cirlib.data.atelier.schema import ATTRIBUTES
 from cirlib.data.atelier.truth import NAMES
 
@@ -56,24 +57,20 @@ def _rotate(x: Float[Tensor, "b heads p head"], cos: Float[Tensor, "p head"], si
     return x * cos + torch.cat((-second, first), -1) * sin
 
 
-def token_rows(processor: Any, lessons: Sequence[Lesson], config: Any) -> dict[str, Tensor]:
+def token_rows(processor: Any, lessons: Sequence[Lesson]) -> dict[str, Tensor]:
     """Lessons of one kind (all with a picture or all without) as padded rows.
 
     Returns:
         ids (b, l), positions (3, b, l), and labels (b, l): the next token where it belongs to the answer, else IGNORE.
     """
-    tokenizer = processor.tokenizer
-    side = processor.image_processor
-    image_tokens = (round(side.size["shortest_edge"] ** 0.5) // side.patch_size // side.merge_size) ** 2
+    tokenizer, image_token = processor.tokenizer, processor.image_token_id
+    side = round(IMAGE_TOKENS**0.5)
     rows = []
     for lesson in lessons:
         parts = [{"type": "text", "text": lesson.prompt}] + [{"type": "image"}] * lesson.picture
-        chat = tokenizer.apply_chat_template(
-            [{"role": "user", "content": parts}], chat_template=processor.chat_template, add_generation_prompt=True, tokenize=False
-        )
-        chat = chat.replace(processor.image_token, processor.image_token * image_tokens)
-        prompt, answer = tokenizer([chat, lesson.answer + tokenizer.eos_token]).input_ids
-        rows.append((prompt, answer))
+        chat = processor.apply_chat_template([{"role": "user", "content": parts}], add_generation_prompt=True, tokenize=False)
+        chat = chat.replace(processor.image_token, processor.image_token * IMAGE_TOKENS)
+        rows.append(tokenizer([chat, lesson.answer + tokenizer.eos_token]).input_ids)
     length = max(len(prompt) + len(answer) for prompt, answer in rows)
     ids = torch.full((len(rows), length), tokenizer.pad_token_id)
     labels = torch.full((len(rows), length), IGNORE)
@@ -82,21 +79,9 @@ def token_rows(processor: Any, lessons: Sequence[Lesson], config: Any) -> dict[s
         stop = len(prompt) + len(answer)
         ids[row, :stop] = torch.tensor(prompt + answer)
         labels[row, len(prompt) - 1 : stop - 1] = torch.tensor(answer)
-        positions[:, row, :stop] = torch.from_numpy(rope_positions(np.array(prompt + answer) == config.image_token_id))
+        grid, start = ((side, side), prompt.index(image_token)) if lesson.picture else (None, 0)
+        positions[:, row, :stop] = rope_positions(stop, start, grid)
     return {"ids": ids, "labels": labels, "positions": positions}
-
-
-def rope_positions(image: np.ndarray) -> Int[np.ndarray, "3 l"]:
-    """M-RoPE positions of one row with at most one square picture, as transformers' `get_rope_index` counts them."""
-    positions = np.broadcast_to(np.arange(len(image)), (3, len(image))).copy()
-    if image.any():
-        start, count = int(image.argmax()), int(image.sum())
-        side = round(count**0.5)
-        positions[0, start : start + count] = start
-        positions[1, start : start + count] = start + np.arange(count) // side
-        positions[2, start : start + count] = start + np.arange(count) % side
-        positions[:, start + count :] -= count - side
-    return positions
 
 
 def answer_loss(vlm: nn.Module, batch: dict[str, Tensor], merged: Float[Tensor, "b n h"]) -> tuple[Tensor, Tensor]:
