@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 
 from cirlib.data.atelier.schema import ATTRIBUTES, DETAILS, NO, YES, Design
 from cirlib.data.atelier.words import key_name, value_name
+from cirlib.data.lexicon import load_lexicon
 from cirlib.methods.pix2key.dictionary import Dictionary, canonical
 from cirlib.methods.pix2key.signed import Updates
 from cirlib.types import Change, Edit, InputError
@@ -55,8 +56,9 @@ def true_updates(edit: Edit, reference: Design) -> Updates:
 def polarity_scores(updates: Sequence[Updates], edits: Sequence[Edit], references: Sequence[Design]) -> dict[str, Float[np.ndarray, " q"]]:
     """How well parsed updates agree with the edits.
 
-    A want is right where its value is among the allowed values of a change; an avoid is right where it is a value that a change rules out,
-    so "instead of red" is right though `true_updates` does not ask for it; an open key is right where the edit opens it.
+    A want is right where its value is among the allowed values of a change, or is the plain word of a relative one ("dark" for "darker").
+    An avoid is right where it is a value that a change rules out, so "instead of red" is right though `true_updates` does not ask for it.
+    An open key is right where the edit opens it.
 
     Args:
         updates: One per query.
@@ -79,6 +81,7 @@ def _polarity(updates: Updates, edit: Edit, reference: Design) -> dict[str, floa
     ruled_out = {_fact(c.attribute, v) for c in edit.changes for v in ATTRIBUTES[c.attribute].values if v not in c.allowed}
     if any(c.attribute == "pattern" and c.after == "solid" for c in edit.changes):
         ruled_out.add(_fact("second_color", reference["second_color"]))  # it goes with the pattern
+    allowed |= {_direction(change) for change in edit.changes if change.kind == "relative"}
     wants, avoids, opens = _facts(updates.wants), _facts(updates.avoids), set(updates.open)
     due = {"want": {key for key, _ in _facts(truth.wants)}, "avoid": _facts(truth.avoids), "open": set(truth.open)}
     met = {"want": {key for key, _ in wants & allowed}, "avoid": avoids & due["avoid"], "open": opens & due["open"]}
@@ -181,6 +184,12 @@ def _facts(entries: Iterable) -> set[Fact]:
 def _nearest(change: Change) -> str:
     attribute = ATTRIBUTES[change.attribute]
     return min(change.allowed, key=lambda value: abs(attribute.level(value) - attribute.level(change.before)))
+
+
+def _direction(change: Change) -> Fact:
+    """A relative change by its plain word: "darker" as "dark"."""
+    scale, level = load_lexicon().keys[key_name(change.attribute)].scale, ATTRIBUTES[change.attribute].level
+    return key_name(change.attribute), scale.most if level(change.after) > level(change.before) else scale.least
 
 
 def _share(part: set, whole: set) -> float:

@@ -1,8 +1,9 @@
 """Edit parsing by rules, without a model: what the phrases of a text say, resolved against the reference's dictionary. All our own choice.
 
-`edit_phrases` finds words of the lexicon and their signs. Here they become updates: a relative word wants the next value of the order and
-avoids the reference's; "any other" opens the key and avoids the reference's; stripes that go leave the pattern solid; red dots are a second
-colour where dots are there already. Captions that repeat each other end in one set of updates; a want that either caption states stands.
+`edit_phrases` finds words of the lexicon and their signs. Here they become updates: a relative word wants the next value of the order (of
+colours the plain word "dark" or "light") and avoids the reference's; "any other" opens the key and avoids the reference's; stripes that go
+leave the pattern solid; red dots are a second colour where dots are there already. Captions that repeat each other end in one set of
+updates; a want that either caption states stands.
 """
 
 from collections import defaultdict
@@ -38,8 +39,8 @@ class RuleParser:
 
     Args:
         lexicon: Words; the package's fashion lexicon by default.
-        relative_colors: What "darker" wants: "step", the first colour on the next level, one of several that would do; or "word", the plain
-            word "dark", for galleries whose dictionaries say "dark blue".
+        relative_colors: What "darker" wants: "word", the plain word "dark"; or "step", the first colour on the next level, one of several
+            that would do. On atelier's val with true dictionaries the word finds far more.
 
     Example:
         >>> reference = canonical([("", "category", "dress"), ("", "length", "short"), ("", "belt", "yes")])
@@ -50,9 +51,9 @@ class RuleParser:
 
     name = "rules"
 
-    def __init__(self, lexicon: Lexicon | None = None, relative_colors: Literal["step", "word"] = "step") -> None:
-        if relative_colors not in ("step", "word"):
-            raise InputError(f"relative_colors {relative_colors!r} given; allowed are 'step' and 'word'")
+    def __init__(self, lexicon: Lexicon | None = None, relative_colors: Literal["word", "step"] = "word") -> None:
+        if relative_colors not in ("word", "step"):
+            raise InputError(f"relative_colors {relative_colors!r} given; allowed are 'word' and 'step'")
         self.lexicon = lexicon or load_lexicon()
         self.relative_colors = relative_colors
         self._finder = PhraseFinder(self.lexicon)

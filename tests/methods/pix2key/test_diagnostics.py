@@ -56,6 +56,9 @@ def test_implied_avoids_are_right_and_wrong_signs_are_not():
     assert wrong["precision/want"] == wrong["precision/avoid"] == wrong["recall/want"] == wrong["exact"] == 0
     longer = score(Updates(entries(("length", "long")), entries(("length", "short"))), SHORT)
     assert longer["kind/relative"] == longer["exact"] == 1  # any allowed value is right
+    darker = Change("color", "relative", "blue", "black", ("black",))
+    assert score(Updates(entries(("color", "dark")), entries(("color", "blue"))), darker)["exact"] == 1
+    assert score(Updates(entries(("color", "light")), entries(("color", "blue"))), darker)["exact"] == 0
     half = score(Updates(entries(("length", "long"))), SHORT)
     assert half["kind/relative"] == half["exact"] == 0 and half["recall/want"] == 1
 

@@ -67,7 +67,8 @@ def test_wording(text, wants, avoids, opens):
 
 def test_relative_words_without_a_reference_value_want_the_extreme():
     assert read("is longer and darker", ()) == ({"length: long", "color: dark"}, set(), set())
-    assert read("is darker", REFERENCE, relative_colors="word") == ({"color: dark"}, {"color: blue"}, set())
+    assert read("is darker", REFERENCE) == ({"color: dark"}, {"color: blue"}, set())
+    assert read("is darker", REFERENCE, relative_colors="step") == ({"color: black"}, {"color: blue"}, set())
     with pytest.raises(InputError, match="relative_colors"):
         RuleParser(relative_colors="none")
 
