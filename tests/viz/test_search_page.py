@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from cirlib.methods.pix2key.dictionary import Entry
+from cirlib.methods.pix2key.explanation import Constraint, Explanation, Term
 from cirlib.viz.search_page import HIT_PX, Hit, SearchPage, embed_picture, render_search_page, write_search_page
 
 
@@ -59,3 +61,28 @@ def test_pictures_are_shrunk_and_never_enlarged():
 def test_the_file_is_written(tmp_path: Path):
     path = write_search_page(tmp_path / "new" / "page.html", page())
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def explained(status: str, found: str) -> Explanation:
+    want = Constraint("want", Entry("color", "<blue>"), "<blue>", "met", 0.9)
+    keep = Constraint("keep", Entry("pattern", "striped"), "dotted", "violated", 0.5)
+    return Explanation((Term("wants", 0.8, 0.7),), (want, keep, Constraint("avoid", Entry("belt", "yes"), found, status, 0.3)))
+
+
+def test_signs_and_verdicts_are_told_in_words_and_marks():
+    found = [("not stated", ""), ("violated", "yes"), ("met", "no")]
+    hits = [Hit(Image.new("RGB", (8, 8)), f"p{i}", 0.5, explained(*item)) for i, item in enumerate(found)]
+    html = render_search_page(page(hits=hits, weight=None, reader="Dictionaries: a model"))
+    assert re.findall(r"<ul class=\"chips (\w+)\"", html) == ["want", "keep", "avoid"] and html.count("&lt;blue&gt;") == 4
+    assert re.findall(r'mark">(.)</span><span>avoid belt: yes\s*<small class="said">([^<]+)', html) == [
+        ("?", "not stated"),
+        ("✗", "violated"),
+        ("✓", "met: no"),
+    ]
+    assert html.count("keeps 0 of 1") == 3 and "violated: dotted" in html
+    assert "Dictionaries: a model" in html and "picture 30%" not in html and "Scores are relevance" in html and "http" not in html
+
+
+def test_a_page_without_explanations_has_no_chips():
+    html = render_search_page(page())
+    assert 'class="chips' not in html and 'class="why"' not in html and "Scores are inner products" in html

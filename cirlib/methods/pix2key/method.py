@@ -101,6 +101,7 @@ class Pix2Key:
         self.outcomes: Counter[str] = Counter()
         self._written: dict[str, Dictionary] = {}  # content hash -> dictionary
         self._parsed: dict[tuple[Dictionary, str], Updates] = {}
+        self._merged: dict[tuple[Dictionary, str, bool], SignedDictionary] = {}
         self._serialised: dict[tuple[Dictionary, str], str] = {}
         self._gallery: tuple[tuple[str, ...], list[Dictionary]] = ((), [])  # the last gallery: its ids and dictionaries
         self._composed: dict[tuple[str, str], tuple[SignedDictionary, Tensor]] = {}  # (reference, text) -> constraints, image row
@@ -111,8 +112,8 @@ class Pix2Key:
         Example: `method.variant("no avoids", use_avoids=False)`.
         """
         other = Pix2Key(self.encoder, self.dictionaries, self.parser, replace(self.options, **changes), name or self.name)
-        other._written, other._parsed, other._serialised = self._written, self._parsed, self._serialised
-        other.outcomes = self.outcomes
+        for shared in ("outcomes", "_written", "_parsed", "_merged", "_serialised"):
+            setattr(other, shared, getattr(self, shared))
         return other
 
     @property
@@ -153,7 +154,9 @@ class Pix2Key:
         if new:
             updates = self.parser.parse([text for _, text in new], [reference for reference, _ in new])
             self._parsed |= zip(new, updates, strict=True)
-        return [merge(pair[0], self._parsed[pair], self.options.implicit_negatives) for pair in asked]
+        how = self.options.implicit_negatives
+        self._merged |= {(*pair, how): merge(pair[0], self._parsed[pair], how) for pair in asked if (*pair, how) not in self._merged}
+        return [self._merged[*pair, how] for pair in asked]
 
     def embed_signed(self, signed: Sequence[SignedDictionary]) -> SignedRows:
         """Embed each part of each query on its own (Pix2Key, Eq. 6-7); zeros where a part is empty or switched off."""
