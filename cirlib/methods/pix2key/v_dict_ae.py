@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from cirlib.backbones.diffusion import LatentDiffusion
 from cirlib.backbones.lora import LanguageAdapters
+from cirlib.backbones.recompute import recompute_activations
 from cirlib.backbones.vlm import VisionLanguageModel
 from cirlib.backbones.vlm_prompts import DICTIONARY_PROMPT
 from cirlib.methods.pix2key.guard import StockAnswer, guard_loss, stack_answers
@@ -78,8 +79,12 @@ class VDictAE(nn.Module):
 
     @contextmanager
     def adapted(self, training: bool = False) -> Iterator[None]:
-        """Within the block the language tower carries the adapters, where there are any."""
-        with self.adapters.active(training) if self.adapters is not None else nullcontext():
+        """Within the block the language tower carries the adapters, where there are any; in training, what the recipe says about memory."""
+        saving = training and self.recipe.checkpointing
+        with (
+            recompute_activations(self.vlm.model, self.diffusion.unet) if saving else nullcontext(),
+            self.adapters.active(training) if self.adapters is not None else nullcontext(),
+        ):
             yield
 
     def patches(self, images: Sequence[Image.Image]) -> Float[Tensor, "b n h"]:

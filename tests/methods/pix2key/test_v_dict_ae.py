@@ -48,6 +48,24 @@ def test_only_pooler_head_and_adapters_receive_gradients(models, images, head):
     assert all(name.startswith("adapters.weights.") and int(name.split(".")[-1]) % 2 == 0 for name in silent)  # A, while B is zero
 
 
+def test_computing_activations_twice_changes_no_gradient(models, images):
+    found = []
+    for checkpointing in (False, True):
+        model = VDictAE(models[0], tiny_recipe(lora_dropout=0.0, checkpointing=checkpointing), models[1])
+        batch = Batches(model, images, progress=False)(0)
+        calls = []
+        hook = models[0].model.model.language_model.layers[0].self_attn.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        with model.adapted(training=True):
+            model.total(model(batch)).backward()
+        hook.remove()
+        found.append(({name: p.grad for name, p in model.named_parameters()}, len(calls)))
+    (kept, once), (recomputed, twice) = found
+    assert twice == 2 * once
+    for name, gradient in kept.items():
+        torch.testing.assert_close(recomputed[name], gradient, msg=name)
+    assert not models[0].model.training and not models[0].model.model.language_model.training
+
+
 def test_shapes_along_the_way(models, images):
     model = VDictAE(models[0], tiny_recipe(), models[1])
     patches = model.patches(opened(images, 3))
