@@ -15,7 +15,6 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from cirlib._atomic import atomic_path, atomic_write_text
@@ -110,18 +109,15 @@ def train_v_dict_ae(
     """
     run = _Run(recipe, vlm, diffusion, images, progress)
     last = min(recipe.steps, stop_after or recipe.steps)
-    backend = SDPBackend.MATH if vlm.device.type == "cpu" else [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
     run.show(watch)
-    # Short sequences: the blocked attention that torch picks on a CPU takes longer than the plain one.
-    with sdpa_kernel(backend):
-        bar = tqdm(range(run.done, last), initial=run.done, total=recipe.steps, desc="V-Dict-AE", mininterval=5, disable=not progress)
-        for step in bar:
-            row = run.step(step)
-            bar.set_postfix({name: f"{row[name]:.3f}" for name in ("v", "guard") if name in row}, refresh=False)
-            if run.done % recipe.save_every == 0 or run.done == last:
-                run.save()
-            if watch_every and run.done % watch_every == 0 and run.done < recipe.steps:
-                run.show(watch)
+    bar = tqdm(range(run.done, last), initial=run.done, total=recipe.steps, desc="V-Dict-AE", mininterval=5, disable=not progress)
+    for step in bar:
+        row = run.step(step)
+        bar.set_postfix({name: f"{row[name]:.3f}" for name in ("v", "guard") if name in row}, refresh=False)
+        if run.done % recipe.save_every == 0 or run.done == last:
+            run.save()
+        if watch_every and run.done % watch_every == 0 and run.done < recipe.steps:
+            run.show(watch)
     trained = run.finish()
     if watch is not None and run.done == recipe.steps:
         watch(recipe.steps, trained.model)
