@@ -30,6 +30,7 @@ FLOORS = {
     "cards": 3,
     "vlm_card": 3,
     "qformer_card": 3,
+    "diffusion_card": 3,
     "claims": 3,
     "benchmarks": 3,
     "results": 3,

@@ -51,7 +51,7 @@ class Recipe:
     """Everything that decides the outcome of the UNet's pretraining, beside the autoencoder and the CLIP."""
 
     pictures: int = 12_288  # of the pretrain split
-    steps: int = 1_500  # optimiser steps
+    steps: int = 1_400  # optimiser steps
     batch: int = 32  # pictures a step
     peak_rate: float = 1.5e-3  # learning rate after the warm-up
     warmup: int = 100  # steps
@@ -165,18 +165,17 @@ def pretrain(recipe: Recipe, out: Path, clip_folder: Path | None = None, progres
     unet = accelerator.prepare(parts.unet)
     optimizers = [accelerator.prepare(optimizer) for optimizer in build_optimizers(parts.unet, recipe)]
     seconds = run_steps("unet", asdict(recipe), unet, optimizers, accelerator, Losses(recipe, diffusion, unet, accelerator), progress)
-    accelerator.unwrap_model(unet)
-    parameters = {name: sum(p.numel() for p in getattr(parts, name).parameters()) for name in ("unet", "vae", "text_encoder")}
-    write_diffusion(out, parts)
     training = {
         "recipe": asdict(recipe),
         "seconds": round(seconds),
         "device": str(accelerator.device),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "parameters": parameters,
+        "parameters": {name: sum(p.numel() for p in getattr(parts, name).parameters()) for name in ("unet", "vae", "text_encoder")},
+        "vae": json.loads((out / "vae" / "training.json").read_text(encoding="utf-8")),
     }
-    atomic_write_text(out / "unet" / "training.json", json.dumps(training, indent=2) + "\n")
+    write_diffusion(out, parts)
+    atomic_write_text(out / "training.json", json.dumps(training, indent=2) + "\n")
 
 
 def main() -> None:

@@ -1,10 +1,11 @@
 """Pretraining of the miniature autoencoder of the latent diffusion: `python -m cirlib.backbones.vae_pretraining`.
 
 diffusers' `AutoencoderKL` on atelier's `pretrain` split: 96 px to 4 x 12 x 12 latents, as Stable Diffusion 2 makes 768 px to 4 x 96 x 96.
-It takes two phases, both our choice. The first minimises L1 on pixels, L1 on the differences of neighbouring pixels, which keeps edges and
-thin stripes sharp, and a weak pull of the latents to a normal distribution; after it shapes are right and most garments are brown, the middle
-of all colours. The second adds squared errors at four scales in which differences of colour count three times as much as brightness. No
-network judges the reconstructions here, so that the miniature CLIP can later be an outside judge of what the diffusion draws.
+It takes three phases, all our choice. The first minimises L1 on pixels, L1 on the differences of neighbouring pixels, which keeps edges
+and thin stripes sharp, and a weak pull of the latents to a normal distribution; after it shapes are right and most garments are brown, the
+middle of all colours. The second adds squared errors at four scales in which differences of colour count three times as much as
+brightness; after it hues are right and garments too bright. The third weighs the same losses evenly. No network judges the reconstructions
+here, so that the miniature CLIP can later be an outside judge of what the diffusion draws.
 """
 
 import argparse
@@ -40,7 +41,11 @@ class Recipe:
     seed: int = 0
 
 
-PHASES = {"vae": Recipe(), "vae-colours": Recipe(steps=700, warmup=20, colour_weight=1.0, seed=1)}
+PHASES = {
+    "vae": Recipe(),
+    "vae-colours": Recipe(steps=700, warmup=20, colour_weight=1.0, seed=1),
+    "vae-balance": Recipe(steps=600, warmup=20, colour_weight=0.15, seed=2),
+}
 
 
 def model_config() -> dict:
@@ -74,7 +79,7 @@ def edge_loss(made: Float[Tensor, "b c h w"], wanted: Float[Tensor, "b c h w"]) 
 
 
 def colour_loss(made: Float[Tensor, "b 3 h w"], wanted: Float[Tensor, "b 3 h w"]) -> Tensor:
-    """Squared errors of brightness and, weighted nine times, of two differences of colours, summed over four scales, the coarser the heavier.
+    """Squared errors of brightness and, nine times as heavy, of two differences of colours, at four scales, coarse ones the heavier.
 
     Example:
         >>> grey, brighter = torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.1)
@@ -87,8 +92,8 @@ def colour_loss(made: Float[Tensor, "b 3 h w"], wanted: Float[Tensor, "b 3 h w"]
     parts = torch.cat([error.mean(1, keepdim=True), 3 * (red - green), 3 * ((red + green) / 2 - blue)], dim=1)
     total = made.new_zeros(())
     for scale in range(4):
+        parts = F.avg_pool2d(parts, 2) if scale else parts
         total = total + (1 + scale) * (parts**2).mean()
-        parts = F.avg_pool2d(parts, 2)
     return total
 
 
