@@ -4,13 +4,12 @@ Everything is as Qwen has it (window attention off, rotary positions, patch merg
 vocabulary, which is learnt from atelier's sentences, and a chat template without a default system message. All sizes are our choice.
 """
 
-import json
 from collections.abc import Iterable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from cirlib import _torchvision
-from cirlib._atomic import atomic_write_text
 
 IMAGE_SIZE, PATCH, MERGE = 96, 12, 2
 IMAGE_TOKENS = (IMAGE_SIZE // PATCH // MERGE) ** 2
@@ -135,9 +134,6 @@ def model_config(tokenizer: Any, vision: dict[str, int] | None = None, text: dic
 
 def save_vlm(folder: Path, model: Any, processor: Any) -> None:
     """Write weights in fp16, configuration and processor files: a folder that transformers' Auto classes load. The model stays as it is."""
-    weights = {name: tensor.half() for name, tensor in model.state_dict().items()}
-    model.save_pretrained(folder, state_dict=weights)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    atomic_write_text(folder / "config.json", json.dumps(config | {"dtype": "float16"}, indent=2, sort_keys=True) + "\n")
+    deepcopy(model).half().save_pretrained(folder)  # a copy, because half() would change a model that is still being trained
     (folder / "model.safetensors").chmod(0o644)  # written for the owner only
     processor.save_pretrained(folder)
