@@ -145,6 +145,19 @@ def dictionary_scores(dictionaries: Sequence[Dictionary], designs: Sequence[Desi
     return _columns(rows)
 
 
+def judged_lines(dictionary: Dictionary, design: Design) -> list[tuple[str, str]]:
+    """A dictionary line by line, for reading: each fact that was written is "right" or "wrong", and true facts that it lacks are "missing".
+
+    Example:
+        >>> judged_lines(design_dictionary({"color": "red", "belt": "yes"}), {"color": "red", "fit": "loose"})
+        [('color: red', 'right'), ('belt: yes', 'wrong'), ('fit: loose', 'missing')]
+    """
+    true = design_dictionary(design)
+    lines = [(entry.text, "right" if _facts([entry]) <= _facts(true) else "wrong") for entry in dictionary]
+    written = _facts(dictionary)
+    return lines + [(entry.text, "missing") for entry in true if not _facts([entry]) <= written]
+
+
 def avoid_violations(
     top: Int[np.ndarray, "q k"], avoids: Sequence[Dictionary], shown: Sequence[Dictionary], k: int = 10
 ) -> Float[np.ndarray, " q"]:
