@@ -73,10 +73,18 @@ def write_diffusion(folder: Path, parts: DiffusionParts) -> None:
         part = part.half() if isinstance(part, torch.nn.Module) else part
         with _quiet():
             part.save_pretrained(folder / name)
+        _forget_origin(folder / name / "config.json")
         index[name] = ["transformers" if name in ("text_encoder", "tokenizer") else "diffusers", type(part).__name__]
     absent = {"safety_checker": [None, None], "feature_extractor": [None, None], "image_encoder": [None, None]}
     index |= {**absent, "requires_safety_checker": False}
     (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def _forget_origin(config: Path) -> None:
+    """Take the folder that a part was read from out of its configuration: it is a path of the machine that wrote it."""
+    if config.exists():
+        kept = {key: value for key, value in json.loads(config.read_text(encoding="utf-8")).items() if key != "_name_or_path"}
+        config.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
 
 
 def _read_parts(folder: Path, dtype: torch.dtype) -> DiffusionParts:

@@ -36,6 +36,12 @@ def test_what_is_written_is_read_back(tmp_path: Path):
     assert {name: index[name][1] for name in PARTS} == {name: type(getattr(again, name)).__name__ for name in PARTS}
 
 
+def test_no_path_of_this_machine_is_written(folder: Path, tmp_path: Path):
+    write_diffusion(tmp_path / "again", read_diffusion(folder))
+    texts = [path.read_text() for path in (tmp_path / "again").rglob("*.json")]
+    assert len(texts) >= 6 and not any(str(tmp_path) in text for text in texts)
+
+
 def test_the_hash_is_of_what_decides_the_numbers(folder: Path):
     before = read_diffusion(folder).content_hash
     (folder / "unet" / "training.json").write_text("{}")
