@@ -131,9 +131,11 @@ class VDictAE(nn.Module):
         return weight * (predicted - wanted).square().mean((1, 2, 3)), noisy, predicted
 
     def forward(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """Losses of a batch, unweighted: "v", and "pixel" and "guard" where the batch asks for them."""
+        """Losses of a batch, unweighted: "v", and "pixel" and "guard" where the batch asks for them; no "v", no "pixel" if v weighs 0."""
         slots = self.pooler(batch.patches)
         states, guard = self._read(slots, batch)
+        if not self.recipe.v_weight:
+            return guard
         context = self.diffusion.context_from_embeddings(self.head(states.float()))
         per_picture, noisy, predicted = self.reconstruction_loss(context, batch)
         losses = {"v": per_picture.mean()} | guard
@@ -153,8 +155,8 @@ class VDictAE(nn.Module):
         return (self.vlm.slot_states(slots, PROMPT) if self.recipe.keep_patches else states), loss
 
     def total(self, losses: dict[str, Tensor]) -> Float[Tensor, ""]:
-        """L = L_v + gamma L_pixel + weight L_guard, of the losses that are there."""
-        weights = {"v": 1.0, "pixel": self.recipe.pixel_weight, "guard": self.recipe.guard_weight}
+        """L = L_v + gamma L_pixel, and the guard; each with its weight, of the losses that are there."""
+        weights = {"v": self.recipe.v_weight, "pixel": self.recipe.pixel_weight, "guard": self.recipe.guard_weight}
         return sum(weights[name] * value for name, value in losses.items())
 
     def cool(self) -> None:

@@ -71,7 +71,7 @@ class Batches:
         device, mine = self.model.vlm.device, slice(process, None, processes)
         draw = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + step)
         timesteps = torch.randint(self.model.diffusion.steps, (len(rows),), generator=draw)
-        with_pixels = self.recipe.pixel_weight > 0 and step % self.recipe.pixel_every == 0
+        with_pixels = self.recipe.v_weight * self.recipe.pixel_weight > 0 and step % self.recipe.pixel_every == 0
         patches, latents, pixels = self._pictures(rows[mine], step, process, with_pixels)
         noise = torch.randn(len(rows), *latents.shape[1:], generator=draw)
         return Batch(

@@ -24,6 +24,7 @@ class Recipe:
     lora_scale: float = 32.0
     lora_dropout: float = 0.05
     input_size: int = 224  # pixels a side that the vision-language model sees; 0: pictures as they are
+    v_weight: float = 1.0  # of L_v; 0 trains by the guard alone, a control that shows what the diffusion model adds
     pixel_weight: float = 0.05  # gamma; 0 leaves the pixel loss out
     pixel_every: int = 4  # steps between two pixel losses
     pixel_below: int = 500  # timesteps at which a decoded estimate is worth comparing
@@ -47,9 +48,11 @@ class Recipe:
         for name in ("steps", "batch", "pixel_every", "save_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} = {getattr(self, name)} in a V-Dict-AE recipe; use 1 or more")
-        for name in ("pixel_weight", "guard_weight", "weight_decay", "lora_rank", "input_size", "warmup", "lora_rate", "heads"):
+        for name in ("v_weight", "pixel_weight", "guard_weight", "weight_decay", "lora_rank", "input_size", "warmup", "lora_rate", "heads"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} = {getattr(self, name)} in a V-Dict-AE recipe; use 0 or more")
+        if not self.v_weight and not self.guard_weight:
+            raise InputError("v_weight = guard_weight = 0 in a V-Dict-AE recipe leaves nothing to train for; give one of them a weight")
         if not 0 <= self.ema < 1:
             raise InputError(f"ema = {self.ema} in a V-Dict-AE recipe; use a decay in [0, 1)")
         if self.precision not in ("fp32", "bf16"):

@@ -106,10 +106,18 @@ def test_pixel_loss_looks_at_early_timesteps_only(models, images):
     torch.testing.assert_close(model(late)["pixel"], alone)
 
 
+def test_the_guard_alone_needs_no_diffusion(models, images, monkeypatch):
+    model = VDictAE(models[0], tiny_recipe(v_weight=0.0), models[1])
+    batch = Batches(model, images, progress=False)(0)
+    monkeypatch.setattr(models[1], "predict_v", None)
+    assert batch.pixels is None and set(model(batch)) == {"guard"}
+    assert model.total({"guard": torch.tensor(2.0)}) == pytest.approx(0.2)
+
+
 def test_total_weighs_the_losses(models):
-    model = VDictAE(models[0], tiny_recipe(pixel_weight=0.5, guard_weight=2.0, lora_rank=0))
+    model = VDictAE(models[0], tiny_recipe(v_weight=3.0, pixel_weight=0.5, guard_weight=2.0, lora_rank=0))
     losses = {"v": torch.tensor(1.0), "pixel": torch.tensor(10.0), "guard": torch.tensor(100.0)}
-    assert model.total(losses) == 206 and model.total({"v": losses["v"]}) == 1
+    assert model.total(losses) == 208 and model.total({"v": losses["v"]}) == 3
 
 
 def test_fed_keeps_the_patches_in_front_when_asked(models, images):

@@ -216,7 +216,13 @@ def test_reconstructions_are_pictures_and_follow_the_seed(models, images):
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"steps": 0}, "steps = 0"), ({"guard_weight": -1.0}, "guard_weight"), ({"ema": 1.0}, "ema"), ({"precision": "fp16"}, "fp32 or bf16")],
+    [
+        ({"steps": 0}, "steps = 0"),
+        ({"v_weight": 0.0, "guard_weight": 0.0}, "nothing to train"),
+        ({"guard_weight": -1.0}, "guard_weight"),
+        ({"ema": 1.0}, "ema"),
+        ({"precision": "fp16"}, "fp32 or bf16"),
+    ],
 )
 def test_recipes_refuse_what_cannot_be(change, words):
     with pytest.raises(InputError, match=words):
