@@ -95,7 +95,7 @@ class Config:
         return self.notebooks[notebook].settings
 
     def checkpoint(self, role: str) -> Path | str:
-        """Where the checkpoint of a role ("clip", "vlm", "diffusion") lies: a folder of the project if there is one, else the public name."""
+        """Where the checkpoint of a role ("clip", "vlm", "diffusion") lies: a folder of the project, else the public name."""
         name = getattr(self.profile, role)
         return self.root / name if (self.root / name).is_dir() else name
 

@@ -22,7 +22,7 @@ VLM_NOTE = (
     " --vlm {public}"
 )
 # For the miniature CLIP, tuned on atelier's val split; it learnt to read pairs that commas part. Other checkpoints have the defaults.
-MINIATURE_OPTIONS = {"alpha": 0.6, "beta": 2.4, "separator": ", "}
+MINIATURE_OPTIONS = {"alpha": 0.5, "beta": 1.2, "separator": ", "}
 
 
 def search_dictionaries(args: argparse.Namespace, index: "Index", clip: "Clip", exclude: Sequence[int]) -> "Found":

@@ -117,5 +117,7 @@ def plot_diversity_curve(lambdas: Sequence[float], curves: Mapping[str, Sequence
         axes.axvline(chosen, color=MUTED, linestyle="--", linewidth=1.2)
         label(axes, name, r"diversity $\lambda$")
         percent_axis(axes.yaxis)
-    panels[0].annotate("chosen", (chosen, 0.03), xycoords=("data", "axes fraction"), xytext=(4, 0), textcoords="offset points", color=MUTED)
+    late = chosen > (min(lambdas) + max(lambdas)) / 2  # the word stands where there is room
+    place = {"xytext": (-4 if late else 4, 0), "textcoords": "offset points", "ha": "right" if late else "left"}
+    panels[0].annotate("chosen", (chosen, 0.03), xycoords=("data", "axes fraction"), color=MUTED, **place)
     return made

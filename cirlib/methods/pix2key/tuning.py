@@ -16,7 +16,7 @@ from cirlib.kernels.reference import target_ranks, top_k
 from cirlib.methods.pix2key.method import Pix2Key
 from cirlib.types import Benchmark, Embeddings, InputError, Query
 
-ALPHAS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+ALPHAS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 BETAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.2, 1.6, 2.4)
 DIVERSITIES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 POOLS = (100, 200, 500)
