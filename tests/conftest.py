@@ -1,6 +1,7 @@
 """Fixtures that every test may use."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,12 @@ def shared_dir() -> Path:
     if not path.is_dir():
         pytest.skip(f"official annotations, photographs and golden values are not here ({path}); set CIRLIB_SHARED to their folder")
     return path
+
+
+@pytest.fixture(autouse=True)
+def no_accelerator_left():
+    """Accelerate remembers the precision of a process's first training and refuses another one; each test starts without that memory."""
+    yield
+    state = sys.modules.get("accelerate.state")
+    if state is not None:
+        state.AcceleratorState._reset_state(reset_partial_state=True)
