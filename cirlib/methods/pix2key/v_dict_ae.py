@@ -89,11 +89,13 @@ class VDictAE(nn.Module):
 
     def patches(self, images: Sequence[Image.Image]) -> Float[Tensor, "b n h"]:
         """Merged patch features of pictures at the recipe's input size, without gradients."""
-        size = self.recipe.input_size
-        if size:
-            images = [image.resize((size, size), Image.Resampling.BICUBIC) for image in images]
         with torch.no_grad():
-            return self.vlm.patch_features(images)
+            return self.vlm.patch_features(self.resized(images))
+
+    def resized(self, images: Sequence[Image.Image]) -> Sequence[Image.Image]:
+        """Pictures at the recipe's input size; as they are where it is 0."""
+        size = self.recipe.input_size
+        return [image.resize((size, size), Image.Resampling.BICUBIC) for image in images] if size else images
 
     def fed(self, patches: Float[Tensor, "b n h"], slots: Float[Tensor, "b q h"]) -> tuple[Float[Tensor, "b m h"], tuple[int, int] | None]:
         """What takes the place of the image tokens when text is written, and the grid of what comes first in it.

@@ -108,5 +108,5 @@ class Batches:
 
     def _stock(self, progress: bool) -> list[StockAnswer]:
         texts = write_image_set(self.model.vlm, self.images, DICTIONARY_PROMPT, cache_dir("vlm"), progress=progress)
-        images = self._open(range(len(self.images)))
+        images = self.model.resized(self._open(range(len(self.images))))  # photographs differ in size, a forward pass may not
         return stock_answers(self.model.vlm, images, DICTIONARY_PROMPT.text, texts, progress=progress)
