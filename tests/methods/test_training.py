@@ -16,16 +16,14 @@ class Line(nn.Module):
         self.layer = nn.Linear(4, 1)
         self.frozen = nn.Linear(4, 4).requires_grad_(False)
         self.norm = nn.BatchNorm1d(4)
-        self.drop = nn.Dropout(0.5)
+        self.drop = nn.Dropout(0.1)
         with torch.no_grad():
             self.layer.weight.fill_(0.1)
             self.layer.bias.fill_(0.0)
 
     def forward(self, x):
-        return {
-            "fit": (self.layer(self.drop(self.norm(x))).squeeze(1) - 2 * x[:, 0]).square().mean(),
-            "size": self.layer.weight.square().sum() * 0.01,
-        }
+        error = self.layer(self.drop(self.norm(x))).squeeze(1) - 2 * x[:, 0]
+        return {"fit": error.square().mean(), "size": 0.01 * self.layer.weight.square().sum()}
 
 
 def batch(step):
@@ -73,7 +71,8 @@ def test_it_learns_and_leaves_frozen_weights_alone():
     module = Line()
     before = copy.deepcopy(module.frozen.state_dict())
     trained = run(module, steps=200, save_every=1000)
-    assert trained.history[-1]["fit"] < 0.6 * trained.history[0]["fit"]
+    fits = [row["fit"] for row in trained.history]
+    assert sum(fits[-20:]) < 0.4 * sum(fits[:20])
     assert_equal(before, module.frozen.state_dict())
     assert not module.training
     assert [row["step"] for row in trained.history] == list(range(200))
