@@ -72,7 +72,7 @@ def test_it_learns_and_leaves_frozen_weights_alone():
     before = copy.deepcopy(module.frozen.state_dict())
     trained = run(module, steps=200, save_every=1000)
     fits = [row["fit"] for row in trained.history]
-    assert sum(fits[-20:]) < 0.4 * sum(fits[:20])
+    assert sum(fits[-20:]) < 0.6 * sum(fits[:20])
     assert_equal(before, module.frozen.state_dict())
     assert not module.training
     assert [row["step"] for row in trained.history] == list(range(200))
