@@ -42,6 +42,7 @@ class Profile:
         clip: CLIP checkpoint: a folder relative to the project, or an OpenCLIP name as MODEL/PRETRAINED.
         vlm: Vision-language model that writes dictionaries and captions: a folder relative to the project, or a name on the hub.
         diffusion: Latent diffusion that V-Dict-AE reconstructs with: a folder relative to the project, or a name on the hub.
+        qformer: BLIP-2 image-text retrieval model of DQE-CIR and SPRC: a folder relative to the project, or a name on the hub.
         benchmarks: Benchmarks that the tables show, by name.
         atelier: Sizes of the drawn world.
     """
@@ -51,6 +52,7 @@ class Profile:
     clip: str
     vlm: str
     diffusion: str
+    qformer: str
     benchmarks: tuple[str, ...]
     atelier: AtelierSizes
 
@@ -95,7 +97,7 @@ class Config:
         return self.notebooks[notebook].settings
 
     def checkpoint(self, role: str) -> Path | str:
-        """Where the checkpoint of a role ("clip", "vlm", "diffusion") lies: a folder of the project, else the public name."""
+        """Where the checkpoint of a role ("clip", "vlm", "diffusion", "qformer") lies: a folder of the project, else the public name."""
         name = getattr(self.profile, role)
         return self.root / name if (self.root / name).is_dir() else name
 
