@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cirlib.methods.pix2key.slot_probe import probe_attributes
+from cirlib.methods.probes import probe_attributes
 from cirlib.types import InputError
 
 
@@ -36,3 +36,10 @@ def test_refuses_rows_without_labels():
     rows, labels = world(10, 0)
     with pytest.raises(InputError, match="one label a row"):
         probe_attributes(rows, labels[:9], rows, labels)
+
+
+def test_hits_say_picture_by_picture_what_was_read():
+    rows, labels = world(200, 2)
+    probe = probe_attributes(*world(300, 0), rows, labels)["fit"]
+    assert np.isnan(probe.hits[1::2]).all() and np.isfinite(probe.hits[::2]).all()
+    assert np.nanmean(probe.hits) == probe.accuracy and np.isfinite(probe.hits).sum() == probe.pictures
