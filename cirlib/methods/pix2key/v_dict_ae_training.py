@@ -98,8 +98,9 @@ def train_v_dict_ae(
         diffusion: Frozen.
         images: Unlabelled pictures.
         folder: Where the checkpoint is written, for `load_v_dict_ae`; None writes none.
-        watch: Called with (steps done, model with averaged weights) before the first step of this run, every `watch_every` steps and at the
-            end, for pictures of the progress.
+        watch: Called with (steps done, model with averaged weights) before the first step, every `watch_every` steps and at the end, for
+            pictures of the progress. The averaged weights of these steps are kept with the state, so a training that is resumed or read
+            back shows what it would have shown in one piece; one that was watched at other steps, or not at all, has another state.
         watch_every: Steps between two calls; 0 calls it at the two ends only.
         stop_after: Save the state and return once this many steps are done, as an interruption would.
         progress: Show bars.
@@ -107,17 +108,18 @@ def train_v_dict_ae(
     Raises:
         InputError: If there are fewer pictures than a batch needs.
     """
-    run = _Run(recipe, vlm, diffusion, images, progress)
+    run = _Run(recipe, vlm, diffusion, images, None if watch is None else watch_every, progress)
     last = min(recipe.steps, stop_after or recipe.steps)
-    run.show(watch)
+    for done in sorted(run.kept):
+        run.show(done, watch)
     bar = tqdm(range(run.done, last), initial=run.done, total=recipe.steps, desc="V-Dict-AE", mininterval=5, disable=not progress)
     for step in bar:
         row = run.step(step)
         bar.set_postfix({name: f"{row[name]:.3f}" for name in ("v", "guard") if name in row}, refresh=False)
         if run.done % recipe.save_every == 0 or run.done == last:
             run.save()
-        if watch_every and run.done % watch_every == 0 and run.done < recipe.steps:
-            run.show(watch)
+        if run.done in run.kept:
+            run.show(run.done, watch)
     trained = run.finish()
     if watch is not None and run.done == recipe.steps:
         watch(recipe.steps, trained.model)
@@ -127,18 +129,21 @@ def train_v_dict_ae(
 
 
 class _Run:
-    """One training under way: model, optimiser, average, and how far it is."""
+    """One training under way: model, optimiser, average, how far it is, and the averaged weights by watched step before the last."""
 
-    def __init__(self, recipe: Recipe, vlm, diffusion, images: ImageSet, progress: bool) -> None:
-        self.recipe = recipe
+    def __init__(self, recipe: Recipe, vlm, diffusion, images: ImageSet, watch_every: int | None, progress: bool) -> None:
+        self.recipe, self.watch_every = recipe, watch_every
         self.model = VDictAE(vlm, recipe, diffusion)
         self.accelerator = Accelerator(cpu=vlm.device.type == "cpu")
         key = {"recipe": asdict(recipe), "vlm": vlm.fingerprint, "diffusion": diffusion.fingerprint}
         key["images"] = [images.content_hash(i) for i in images.ids]
+        if watch_every is not None:
+            key["watch_every"] = watch_every
         self.file = cache_dir("v_dict_ae") / f"{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]}.pt"
         state = torch.load(self.file, map_location="cpu", weights_only=True) if self.file.exists() else None
         self.done = 0 if state is None else state["done"]
         self.history = [] if state is None else state["history"]
+        self.kept = {} if state is None else state.get("kept", {})
         self.batches = Batches(self.model, images, progress) if self.done < recipe.steps else None
         if state is None:
             self.model.pooler.match_statistics(self.batches.sample_patches())
@@ -152,6 +157,8 @@ class _Run:
             self.optimizer.load_state_dict(state["optimizer"])
             for name, tensor in state["average"].items():
                 self.average.weights[name].copy_(tensor)
+        if self.done == 0:
+            self.keep()
 
     def step(self, step: int) -> dict[str, float]:
         """One optimiser step; returns its row of the history."""
@@ -173,24 +180,30 @@ class _Run:
         self.model.cool()
         self.average.update(self.model, recipe.ema_decay(step))
         self.done = step + 1
+        self.keep()
         row = {"step": step, **{name: loss.item() for name, loss in losses.items()}, "total": total.item(), "norm": float(norm)}
         self.history.append({**row, "rate": recipe.rate * recipe.rate_share(step), "seconds": time.perf_counter() - started})
         return self.history[-1]
+
+    def keep(self) -> None:
+        """Keep the averaged weights if this step is watched; those of the last step are kept as the outcome."""
+        if self.watch_every is None or self.done == self.recipe.steps:
+            return
+        if self.done == 0 or (self.watch_every and self.done % self.watch_every == 0):
+            self.kept[self.done] = {name: tensor.to("cpu", copy=True) for name, tensor in self.average.weights.items()}
 
     def save(self) -> None:
         """Write the state in one piece, from the first process."""
         if self.accelerator.is_main_process:
             state = {"done": self.done, "history": self.history, "model": self.model.state_dict(), "average": self.average.weights}
             with atomic_path(self.file) as draft:
-                torch.save({**state, "optimizer": self.optimizer.state_dict()}, draft)
+                torch.save({**state, "optimizer": self.optimizer.state_dict(), "kept": self.kept}, draft)
 
-    def show(self, watch: Watch | None) -> None:
-        """Call `watch` with the averaged weights, and put the trained ones back."""
-        if watch is None or self.done == self.recipe.steps:
-            return
+    def show(self, done: int, watch: Watch) -> None:
+        """Call `watch` with the averaged weights of a kept step, and put the trained ones back."""
         trained = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
-        self.model.load_state_dict(self.average.weights)
-        watch(self.done, self.model)
+        self.model.load_state_dict(self.kept[done])
+        watch(done, self.model)
         self.model.load_state_dict(trained)
 
     def finish(self) -> Trained:

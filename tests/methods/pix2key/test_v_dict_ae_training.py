@@ -123,6 +123,35 @@ def test_watch_sees_averaged_weights_at_its_stages_and_does_not_disturb(models, 
     assert all(torch.equal(tensor, weights(watched)[name]) for name, tensor in plain.items())
 
 
+def watched(models, images, recipe, every=2, **options):
+    """What a watch sees: the averaged weights by steps done."""
+    seen = {}
+
+    def watch(done, model):
+        seen[done] = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+    train(models, images, recipe, watch=watch, watch_every=every, **options)
+    return seen
+
+
+def test_watch_sees_the_same_of_a_training_that_is_resumed_or_read_back(models, images, tmp_path, monkeypatch):
+    recipe = tiny_recipe(head="vocabulary")
+    whole = watched(models, images, recipe)
+    assert not torch.equal(whole[2]["pooler.queries"], whole[6]["pooler.queries"])
+    monkeypatch.setenv("CIRLIB_CACHE", str(tmp_path / "other"))
+    for stop_after, stages in ((3, [0, 2]), (4, [0, 2, 4]), (None, [0, 2, 4, 6]), (None, [0, 2, 4, 6])):
+        seen = watched(models, images, recipe, stop_after=stop_after)
+        assert list(seen) == stages
+        for step in stages:
+            assert all(torch.equal(tensor, whole[step][name]) for name, tensor in seen[step].items()), (stop_after, step)
+
+
+def test_a_finished_training_that_was_watched_at_other_steps_is_trained_again(models, images):
+    recipe = tiny_recipe(steps=3, pixel_weight=0.0)
+    train(models, images, recipe)
+    assert [list(watched(models, images, recipe, every)) for every in (2, 1, 0)] == [[0, 2, 3], [0, 1, 2, 3], [0, 3]]
+
+
 def test_average_is_the_plain_recursion(models):
     model = VDictAE(models[0], tiny_recipe(head="vocabulary"), models[1])
     average, name = Average(model), "pooler.queries"
