@@ -2,7 +2,7 @@
 
     make results                                                        the usual way
     snakemake --cores 1 --config profile=smoke                          the same, by hand
-    snakemake --cores 1 --config profile=mini results/mini/metrics/03_metrics_and_protocols.json         one notebook and what it needs
+    snakemake results/mini/metrics/03_metrics_and_protocols.json --cores 1 --config profile=mini         one notebook and what it needs
     snakemake --executor slurm --jobs 20 --config profile=full          on a cluster, with Snakemake's own executors
 
 A notebook runs again when itself, the library files it imports, its numbers in config.yaml or the results it reads have changed.
