@@ -3,7 +3,8 @@
 The loaders of public triplet sets and the makers of synthetic ones both end here.
 """
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cirlib.types import Edit, ImageSet, InputError
@@ -50,7 +51,8 @@ class TripletSet:
         for triplet in self.triplets:
             for image_id in (triplet.reference, triplet.target):
                 if image_id not in self.images:
-                    raise InputError(f"{self.name}: a triplet names picture {image_id!r}, which is not among its {len(self.images)} pictures")
+                    count = len(self.images)
+                    raise InputError(f"{self.name}: a triplet names picture {image_id!r}, which is not among its {count} pictures")
 
     def __len__(self) -> int:
         return len(self.triplets)
@@ -80,6 +82,36 @@ def first_sentence(caption: str) -> str:
         'A red dress'
     """
     return caption.split(".", 1)[0].strip()
+
+
+def keep_present(
+    name: str, triplets: Sequence[Triplet], present: Callable[[str], bool], place: object, allow_missing: bool
+) -> tuple[tuple[Triplet, ...], tuple[str, ...]]:
+    """Triplets whose pictures are both there, and the ids of the missing pictures, sorted. A warning counts what is left out.
+
+    Args:
+        name: Of the set, for messages.
+        triplets: In file order.
+        present: Whether a picture of an id is there.
+        place: Where it was looked for, for messages.
+        allow_missing: Whether triplets may be left out.
+
+    Raises:
+        InputError: If pictures are missing and may not be, or no triplet is left.
+    """
+    named = sorted({image_id for triplet in triplets for image_id in (triplet.reference, triplet.target)})
+    missing = tuple(image_id for image_id in named if not present(image_id))
+    if not missing:
+        return tuple(triplets), ()
+    gone = set(missing)
+    kept = tuple(triplet for triplet in triplets if gone.isdisjoint((triplet.reference, triplet.target)))
+    found = f"{len(missing):,} of {len(named):,} pictures of {name} are not in {place}, such as {missing[0]!r}"
+    if not kept:
+        raise InputError(f"{found}; no triplet is left, so give the folder that holds the pictures")
+    if not allow_missing:
+        raise InputError(f"{found}; add them, or allow missing pictures to do without {len(triplets) - len(kept):,} triplets")
+    warnings.warn(f"{found}; {len(triplets) - len(kept):,} of {len(triplets):,} triplets left out", stacklevel=3)
+    return kept, missing
 
 
 def join_images(first: ImageSet, second: ImageSet) -> ImageSet:
