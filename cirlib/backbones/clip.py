@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cirlib.backbones.clip_checkpoint import CONFIG_FILE, TOKENIZER_FILE, Checkpoint, find_checkpoint
+from cirlib.backbones.devices import choose_device
 from cirlib.data.transforms import CLIP_MEAN, CLIP_STD, ImageTransform
 from cirlib.types import ImageSet, InputError
 
@@ -192,7 +193,7 @@ def load_clip(name_or_folder: str | os.PathLike[str], *, device: str = "auto", p
     Raises:
         InputError: If the checkpoint cannot be found or loaded, or the device or precision is not known.
     """
-    chosen = _choose_device(device)
+    chosen = choose_device(device)
     if precision not in (*PRECISIONS, "auto"):
         raise InputError(f"precision {precision!r} is not known; choose auto, {', '.join(PRECISIONS)}")
     if precision == "auto":
@@ -216,19 +217,6 @@ def _import_open_clip() -> None:
 
     _torchvision.prepare()
     import open_clip  # noqa: F401
-
-
-def _choose_device(device: str) -> torch.device:
-    if device == "auto":
-        if not torch.cuda.is_available():
-            return torch.device("cpu")
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
-    try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {device!r} cannot be used on this machine; give auto or cpu") from error
-    return chosen
 
 
 def _build(checkpoint: Checkpoint, device: torch.device) -> nn.Module:

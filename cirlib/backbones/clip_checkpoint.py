@@ -8,15 +8,13 @@ plus the tokenizer: `bpe_simple_vocab.txt.gz` (byte pair merges, read by OpenCLI
 import hashlib
 import json
 import os
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 from cirlib import _torchvision
+from cirlib.backbones.hub import hub_answers
 from cirlib.types import InputError
 
 CONFIG_FILE = "open_clip_config.json"
@@ -125,7 +123,7 @@ def _fetch(name: str, pretrained: Mapping[str, Any]) -> Path:
             except OSError:  # not in the cache; huggingface_hub's error derives from FileNotFoundError
                 continue
     try:
-        if repo and not _hub_answers():
+        if repo and not hub_answers():
             raise OSError("the Hugging Face hub cannot be reached")
         return Path(download_pretrained(dict(pretrained)))
     except (OSError, RuntimeError, ValueError) as error:
@@ -134,19 +132,3 @@ def _fetch(name: str, pretrained: Mapping[str, Any]) -> Path:
             f"the weights of {name} are not on this machine and could not be downloaded ({reason}); connect to the network once,"
             f" or give a folder with {CONFIG_FILE} and {WEIGHT_FILES[0]}"
         ) from error
-
-
-def _hub_answers() -> bool:
-    """Whether the hub can be reached. Asked first, because its client retries for most of a minute before it gives up."""
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        return False
-    if getproxies():
-        return True  # only the proxy can tell
-    try:
-        url = urlsplit(constants.ENDPOINT)
-        socket.create_connection((url.hostname, url.port or 443), timeout=5).close()
-    except OSError:
-        return False
-    return True

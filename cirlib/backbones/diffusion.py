@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
-from cirlib.backbones.clip import _choose_device
+from cirlib.backbones.devices import choose_device
 from cirlib.backbones.diffusion_checkpoint import DiffusionParts, read_diffusion
 from cirlib.data.transforms import ImageTransform
 from cirlib.types import InputError
@@ -232,7 +232,7 @@ def load_diffusion(
     Raises:
         InputError: If there is no such checkpoint, it cannot be read, or the image size does not fit.
     """
-    chosen = _choose_device(device)
+    chosen = choose_device(device)
     if dtype is None:
         dtype = torch.bfloat16 if chosen.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
     parts = read_diffusion(name_or_folder, dtype)

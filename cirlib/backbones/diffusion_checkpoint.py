@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from cirlib import _torchvision
-from cirlib.backbones.clip_checkpoint import _hub_answers
+from cirlib.backbones.hub import hub_answers
 from cirlib.types import InputError
 
 INDEX = "model_index.json"
@@ -118,7 +118,7 @@ def _fetch(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
-    online = _hub_answers()
+    online = hub_answers()
     wanted = [INDEX, "*/*.json", "tokenizer/*", *(f"{weights}.safetensors" for weights in WEIGHTS)]
     try:
         return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=not online))

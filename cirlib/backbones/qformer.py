@@ -27,7 +27,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from cirlib.backbones.clip import _choose_device
+from cirlib.backbones.devices import choose_device
 from cirlib.backbones.qformer_checkpoint import read_qformer
 from cirlib.backbones.qformer_text import BERT_POSITIONS, LAVIS_CONTEXT, OnLong, TextTokens, tokenize
 from cirlib.data.transforms import ImageTransform, TransformName
@@ -280,7 +280,7 @@ def load_qformer(
     """
     if dtype not in (None, *DTYPES):
         raise InputError(f"dtype {dtype} is not known; choose torch.float16, torch.bfloat16 or torch.float32")
-    chosen, token_dtype = _choose_device(device), dtype or torch.float16
+    chosen, token_dtype = choose_device(device), dtype or torch.float16
     files = read_qformer(name_or_folder)
     positions = files.model.config.qformer_config.max_position_embeddings
     length = context_length or (LAVIS_CONTEXT if positions == BERT_POSITIONS else positions)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from cirlib import _torchvision
-from cirlib.backbones.clip_checkpoint import _hub_answers
+from cirlib.backbones.hub import hub_answers
 from cirlib.data.transforms import ImageTransform
 from cirlib.types import InputError
 
@@ -95,7 +95,7 @@ def _fetch(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     wanted = ["*.json", "*.txt", "*.safetensors"]
-    online = _hub_answers()
+    online = hub_answers()
     try:
         return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=not online))
     except (OSError, ValueError) as error:

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from cirlib import _torchvision
-from cirlib.backbones.clip import _choose_device
+from cirlib.backbones.devices import choose_device
 from cirlib.backbones.vlm_slots import SlotInputs, run_language_tower, slot_inputs, with_answers
 from cirlib.types import InputError
 
@@ -209,7 +209,7 @@ def load_vlm(name_or_folder: str | os.PathLike[str], device: str = "auto", dtype
     Raises:
         InputError: If nothing can be loaded from there, or the device is not known.
     """
-    chosen = _choose_device(device)
+    chosen = choose_device(device)
     name = os.fspath(name_or_folder)
     if dtype is None:
         dtype = torch.float32 if chosen.type != "cuda" else torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

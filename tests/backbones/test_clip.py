@@ -171,7 +171,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         raise huggingface_hub.errors.LocalEntryNotFoundError("not in the cache")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", absent)
-    monkeypatch.setattr(clip_checkpoint, "_hub_answers", lambda: False)
+    monkeypatch.setattr(clip_checkpoint, "hub_answers", lambda: False)
 
 
 @pytest.mark.usefixtures("offline")

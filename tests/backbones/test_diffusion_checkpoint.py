@@ -77,12 +77,12 @@ def test_another_prediction_is_refused(folder: Path):
 
 
 def test_a_name_without_network_is_told(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(diffusion_checkpoint, "_hub_answers", lambda: False)
+    monkeypatch.setattr(diffusion_checkpoint, "hub_answers", lambda: False)
     with pytest.raises(InputError, match="diffusion 'nobody/nothing' cannot be loaded: it is no folder, and the hub cannot be reached"):
         read_diffusion("nobody/nothing")
 
 
 def test_a_wrong_name_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(diffusion_checkpoint, "_hub_answers", lambda: False)
+    monkeypatch.setattr(diffusion_checkpoint, "hub_answers", lambda: False)
     with pytest.raises(InputError, match="cannot be loaded"):
         read_diffusion(tmp_path / "no folder here")

@@ -182,7 +182,7 @@ def test_bad_checkpoints_are_refused(folder: Path, tmp_path: Path, monkeypatch: 
     for path, message in cases.items():
         with pytest.raises(InputError, match=message):
             load_qformer(path, "cpu")
-    monkeypatch.setattr(qformer_checkpoint, "_hub_answers", lambda: False)
+    monkeypatch.setattr(qformer_checkpoint, "hub_answers", lambda: False)
     with pytest.raises(InputError, match="hub cannot be reached"):
         load_qformer("nobody/no-such-model", "cpu")
     with pytest.raises(InputError, match="dtype torch.int8"):
