@@ -54,11 +54,11 @@ class Pic2WordObjective(nn.Module):
     def __init__(self, clip: Clip, mapper: nn.Module) -> None:
         super().__init__()
         self.mapper = mapper
-        self._clip, self._tokens, self._scale = (clip,), sentence_tokens(clip, [TRAINING]), clip.logit_scale
+        self._clip, self._tokens, self._scale = clip, sentence_tokens(clip, [TRAINING]), clip.logit_scale
 
     def forward(self, features: Float[Tensor, "b d"]) -> dict[str, Tensor]:
         """{"contrast": symmetric InfoNCE of sentences and pictures}."""
-        sentences = encode_sentences(self._clip[0], self._tokens.repeat(len(features)), self.mapper(features))
+        sentences = encode_sentences(self._clip, self._tokens.repeat(len(features)), self.mapper(features))
         return {"contrast": contrast(sentences, features, self._scale)}
 
 

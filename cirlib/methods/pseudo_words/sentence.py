@@ -117,3 +117,27 @@ def pseudo_sentences(
         raise InputError(f"{len(texts)} sentences for {len(words)} pseudo-words; give one each, or one for all")
     tokens = sentence_tokens(clip, texts)
     return encode_sentences(clip, tokens if len(texts) == len(words) else tokens.repeat(len(words)), words, after_block=after_block)
+
+
+@torch.no_grad()
+def plain_sentences(clip: Clip, texts: Sequence[str]) -> Float[Tensor, "n d"]:
+    """Text embeddings, not normalised, of sentences without pseudo-words; `Clip.encode_texts` without the columns after the longest one.
+
+    A text beyond the context is cut, with one warning.
+    """
+    ids = clip.tokenize(texts, on_long="truncate")
+    if text_tower(clip).attn_mask is not None:
+        ids = ids[:, : int(end_positions(clip, ids).max()) + 1]
+    return encode_token_sequence(clip, ids)
+
+
+def word_embedding(clip: Clip, word: str) -> Float[Tensor, " t"]:
+    """The row of the token table that stands for a word: a pseudo-word that says what the word says.
+
+    Raises:
+        InputError: If the tokenizer splits the word into several tokens.
+    """
+    ids = clip.tokenizer.encode(word)
+    if len(ids) != 1:
+        raise InputError(f"{word!r} is {len(ids)} tokens for {clip.name}; give a word that is one")
+    return text_tower(clip).token_embedding.weight[ids[0]].detach().clone()
