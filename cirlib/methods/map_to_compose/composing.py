@@ -29,6 +29,7 @@ class ComposingAdapters(nn.Module):
 
     def __init__(self, width: int, blocks: Sequence[int], rank: int = 128, init: ComposingInit = "zero") -> None:
         super().__init__()
+        self.settings = {"width": width, "blocks": list(blocks), "rank": rank, "init": init}
         self.blocks = tuple(blocks)
         self.down = nn.ParameterList(nn.Parameter(SPREAD * torch.randn(width, rank)) for _ in self.blocks)  # A
         self.up = nn.ParameterList(

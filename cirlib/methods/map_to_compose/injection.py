@@ -17,6 +17,7 @@ from typing import Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
 
 from cirlib.backbones.clip_text import AfterBlock
 from cirlib.types import InputError
@@ -28,6 +29,18 @@ def two_layers(inputs: int, hidden: int, outputs: int, dropout: float) -> nn.Seq
     """The released code's MLP: twice Linear, Dropout, ReLU; its output is never negative."""
     parts = [nn.Linear(inputs, hidden), nn.Dropout(dropout), nn.ReLU(), nn.Linear(hidden, outputs), nn.Dropout(dropout), nn.ReLU()]
     return nn.Sequential(*parts)
+
+
+def square_grid(patches: Float[Tensor, "b p t"]) -> Float[Tensor, "b t r r"]:
+    """Patches in reading order as a square picture with t channels.
+
+    Raises:
+        InputError: If their number is no square.
+    """
+    side = math.isqrt(patches.shape[1])
+    if side * side != patches.shape[1]:
+        raise InputError(f"{patches.shape[1]} patches make no square grid; use a CLIP that reads square pictures")
+    return patches.transpose(1, 2).unflatten(2, (side, side))
 
 
 class PatchAttention(nn.Module):
@@ -77,12 +90,8 @@ class InjectionAdapter(nn.Module):
 
     def keys(self, patches: Float[Tensor, "b p t"]) -> Float[Tensor, "b p h"]:
         """What the patches of a picture offer. `patches` are mapped ones, without the class token, of a square grid in reading order."""
-        side = math.isqrt(patches.shape[1])
-        if side * side != patches.shape[1]:
-            raise InputError(f"{patches.shape[1]} patches make no square grid; use a CLIP that reads square pictures")
-        grid = patches.transpose(1, 2).unflatten(2, (side, side))  # (b, t, r, c)
-        seen = torch.relu(self.conv_norm(self.conv(grid))).flatten(2).transpose(1, 2)  # (b, p, t)
-        return self.to_keys(seen)
+        seen = torch.relu(self.conv_norm(self.conv(square_grid(patches))))  # (b, t, r, c)
+        return self.to_keys(seen.flatten(2).transpose(1, 2))
 
     def forward(self, placeholder: Float[Tensor, "b t"], end: Float[Tensor, "b t"], keys: Float[Tensor, "b p h"]) -> Float[Tensor, "b t"]:
         """What is added to the placeholder's state, given it and the end token's state."""
@@ -99,7 +108,12 @@ class VisualInjection(nn.Module):
         dim: Width d of CLIP's joint space.
         width: Width t of the text tower.
         blocks: Text blocks that an adapter follows; see `layers.injection_blocks`.
-        hidden, heads, dropout, answer: See `InjectionAdapter`.
+        hidden: Width h of the attention.
+        heads: Of the attention.
+        dropout: In every part.
+        answer: How the adapters' answers start; see `InjectionAdapter`.
+        grid: Side of the grid that patches are averaged to first; 0 leaves them as they are (our addition: 8 x 8 to 4 x 4 is a quarter of
+            the work).
     """
 
     def __init__(
@@ -111,15 +125,21 @@ class VisualInjection(nn.Module):
         heads: int = 8,
         dropout: float = 0.1,
         answer: AnswerInit = "zero",
+        grid: int = 0,
     ) -> None:
         super().__init__()
-        self.blocks = tuple(blocks)
+        self.settings = {"dim": dim, "width": width, "blocks": list(blocks), "hidden": hidden, "heads": heads}
+        self.settings |= {"dropout": dropout, "answer": answer, "grid": grid}
+        self.blocks, self.grid = tuple(blocks), grid
         self.projection = nn.Linear(dim, width)  # Wh
         self.adapters = nn.ModuleList(InjectionAdapter(width, hidden, heads, dropout, answer) for _ in self.blocks)
 
     def keys(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b a p h"]:
         """Keys of every adapter from the projected image tokens, the class token first; it takes no part."""
-        patches = self.projection(tokens[:, 1:])  # (b, p, t)
+        patches = square_grid(tokens[:, 1:])  # (b, d, r, c)
+        if self.grid:
+            patches = adaptive_avg_pool2d(patches, self.grid)
+        patches = self.projection(patches.flatten(2).transpose(1, 2))  # (b, p, t)
         return torch.stack([adapter.keys(patches) for adapter in self.adapters], dim=1)
 
     def after_block(self, keys: Float[Tensor, "b a p h"], columns: Int[Tensor, " b"], ends: Int[Tensor, " b"]) -> AfterBlock:
