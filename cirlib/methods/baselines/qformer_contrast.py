@@ -1,0 +1,141 @@
+"""What trained baselines on a Q-Former share: a module with a temperature, the method around it, and its training."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from cirlib.backbones.qformer import QFormer
+from cirlib.methods.baselines.contrast import (
+    ContrastRecipe,
+    Score,
+    Temperature,
+    TrainedBaseline,
+    contrast_loss,
+    in_batch_scores,
+    train_baseline,
+    used_pictures,
+    weights_hash,
+)
+from cirlib.methods.qformer_encoder import QFormerEncoder, evaluating
+from cirlib.types import Benchmark, Embeddings, ImageSet, Query
+
+Batch = tuple[Tensor, list[str], Tensor]  # vision tokens (b, v, w) of references, texts, vision tokens of targets
+
+
+@dataclass(frozen=True)
+class QFormerRecipe(ContrastRecipe):
+    """Settings of a baseline on a Q-Former."""
+
+    temperature: float = 0.07  # at the start; learned
+
+
+class ContrastiveQFormer(nn.Module, ABC):
+    """A Q-Former whose queries learn to find their targets among those of the batch. A subclass says what a query is.
+
+    Args:
+        qformer: All but its frozen vision tower is trained.
+        recipe: Of the training.
+    """
+
+    def __init__(self, qformer: QFormer, recipe: QFormerRecipe) -> None:
+        super().__init__()
+        self.qformer = qformer.unfreeze()
+        self.temperature = Temperature(recipe.temperature)
+
+    @abstractmethod
+    def query(self, vision: Float[Tensor, "b v w"], texts: Sequence[str]) -> Float[Tensor, "b d"]:
+        """Unit rows of composed queries from the vision tokens of the references and the texts."""
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """The loss of a batch."""
+        reference, texts, target = batch
+        scores = in_batch_scores(self.query(reference, texts), self.qformer.image_tokens(target))
+        return {"contrast": contrast_loss(scores, self.temperature())}
+
+
+class QFormerBaseline:
+    """A trained module as a method: galleries of m vectors a picture, one vector a query.
+
+    Args:
+        encoder: Over the module's own Q-Former.
+        module: Makes the queries.
+        name: For tables.
+    """
+
+    def __init__(self, encoder: QFormerEncoder, module: ContrastiveQFormer, name: str) -> None:
+        self.encoder = encoder
+        self.module = module
+        self.name = name
+
+    @property
+    def fingerprint(self) -> dict[str, str]:
+        """What decides an embedding, for reports."""
+        own = [tensor for name, tensor in self.module.state_dict().items() if not name.startswith("qformer.")]
+        return {**self.encoder.fingerprint, "module": f"{type(self.module).__name__} {weights_hash(own)}"}
+
+    def encode_gallery(self, images: ImageSet) -> Embeddings:
+        """Unit rows (g, m, d); the best of a picture's m vectors counts."""
+        return self.encoder.gallery(images)
+
+    def compose(self, queries: Sequence[Query], images: ImageSet) -> Embeddings:
+        """Unit rows (q, d)."""
+        with evaluating(self.module):
+            return self.encoder.queries(queries, images, self.module.query)
+
+
+def train_on_qformer(
+    name: str,
+    folder: str,
+    build: Callable[[QFormer], ContrastiveQFormer],
+    recipe: QFormerRecipe,
+    encoder: QFormerEncoder,
+    benchmark: Benchmark,
+    val: Benchmark,
+    score: Score,
+    *,
+    stop_after: int | None = None,
+    progress: bool = True,
+) -> TrainedBaseline:
+    """Train a module on a copy of the encoder's Q-Former; the encoder given stays as it is.
+
+    Args:
+        name: Of the method.
+        folder: Of its states.
+        build: From the copy to the module.
+        recipe: All settings; the others are as in `contrast.train_baseline`.
+        encoder: Where the training starts from.
+        benchmark: What to learn from.
+        val: What weights are chosen on.
+        score: Of a method on val.
+        stop_after: Stop early, as an interruption would.
+        progress: Show a bar.
+
+    Raises:
+        InputError: If the splits are not train and val, or there are fewer queries than a batch needs.
+    """
+    start, own = encoder.fingerprint, encoder.fresh()
+    module = build(own.qformer)
+    reader = _Reader(own, benchmark)
+    method = QFormerBaseline(own, module, name)
+    return train_baseline(folder, recipe, module, method, start, benchmark, val, score, reader, stop_after=stop_after, progress=progress)
+
+
+class _Reader:
+    """Batches of a benchmark; its vision tokens are looked up at the first one, so that a finished training needs none."""
+
+    def __init__(self, encoder: QFormerEncoder, benchmark: Benchmark) -> None:
+        self.encoder, self.benchmark = encoder, benchmark
+        self.pictures = used_pictures(benchmark)
+        self.place = {image_id: row for row, image_id in enumerate(self.pictures)}
+        self.table = None
+
+    def __call__(self, rows: Sequence[int]) -> Batch:
+        if self.table is None:
+            self.table = self.encoder.table(self.benchmark.references.select(self.pictures))
+        queries = [self.benchmark.queries[row] for row in rows]
+        references, targets = (torch.tensor([self.place[getattr(query, end)] for query in queries]) for end in ("reference", "target"))
+        return self.table.rows(references), [self.encoder.text(query) for query in queries], self.table.rows(targets)

@@ -1,0 +1,87 @@
+"""InfoNCE against a loop, batches, the temperature's bounds, and what training refuses."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from color_world import COLORS, benchmark
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.functional import normalize
+
+from cirlib.methods.baselines import contrast
+from cirlib.methods.baselines.contrast import ContrastRecipe, Temperature, batch_rows, contrast_loss, in_batch_scores
+from cirlib.types import InputError
+
+
+def unit_rows(seed, *shape):
+    return normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+@pytest.mark.parametrize("vectors", [None, 1, 3])
+def test_loss_is_that_of_a_loop(vectors):
+    query, target = unit_rows(0, 5, 4), unit_rows(1, 5, *([vectors] if vectors else []), 4)
+    total = 0.0
+    for i in range(5):
+        scores = [max(float(query[i] @ row) for row in target[j].reshape(-1, 4)) / 0.2 for j in range(5)]
+        total -= scores[i] - np.log(np.exp(scores).sum())
+    assert float(contrast_loss(in_batch_scores(query, target), 0.2)) == pytest.approx(total / 5, rel=1e-5)
+
+
+@given(st.integers(2, 40), st.integers(2, 40), st.integers(0, 3))
+def test_an_epoch_holds_each_row_once(count, batch, seed):
+    if batch > count:
+        with pytest.raises(InputError, match=f"batch of {batch}"):
+            batch_rows(count, batch, 0, seed)
+        return
+    steps = count // batch
+    for epoch in range(2):
+        rows = np.concatenate([batch_rows(count, batch, epoch * steps + step, seed) for step in range(steps)])
+        assert len(rows) == steps * batch == len(set(rows.tolist())) and set(rows.tolist()) <= set(range(count))
+
+
+def test_batches_depend_on_seed_and_epoch():
+    first = batch_rows(50, 10, 0, 0)
+    assert np.array_equal(first, batch_rows(50, 10, 0, 0))
+    assert not np.array_equal(first, batch_rows(50, 10, 0, 1)) and not np.array_equal(first, batch_rows(50, 10, 5, 0))
+
+
+def test_a_temperature_stays_in_its_bounds_and_comes_back():
+    temperature = Temperature()
+    assert float(temperature().detach()) == pytest.approx(0.07)
+    for wild, held in ((-3.0, 0.01), (2.0, 0.5)):
+        with torch.no_grad():
+            temperature.value.fill_(wild)
+        value = temperature()
+        (gradient,) = torch.autograd.grad(value, temperature.value)
+        assert float(value.detach()) == pytest.approx(held) and gradient == 1
+    with pytest.raises(InputError, match="temperature 0.6"):
+        Temperature(0.6)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"steps": 0}, "steps = 0"), ({"batch": 1}, "batch = 1"), ({"rate": 0.0}, "rate 0.0"), ({"precision": "fp8"}, "fp8")],
+)
+def test_recipes_refuse_what_cannot_run(wrong, message):
+    with pytest.raises(InputError, match=message):
+        ContrastRecipe(**wrong)
+
+
+def test_key_follows_questions_answers_and_pictures():
+    train = benchmark("train")
+    key = contrast.benchmark_key(train)
+    assert key == contrast.benchmark_key(benchmark("train"))
+    asked = replace(train, queries=(replace(train.queries[0], text="is it"), *train.queries[1:]))
+    answered = replace(train, queries=(replace(train.queries[0], positives=("black",)), *train.queries[1:]))
+    drawn = replace(train, references=replace(train.references, hasher=lambda name: "0" * 64))
+    assert len({key, *map(contrast.benchmark_key, (asked, answered, drawn, benchmark("train", 2)))}) == 5
+    assert sorted(contrast.used_pictures(train)) == sorted(COLORS)
+
+
+@pytest.mark.parametrize("splits", [("val", "val"), ("train", "test"), ("train", "train")])
+def test_only_train_teaches_and_only_val_chooses(splits):
+    recipe, sets = ContrastRecipe(batch=4), [benchmark(split) for split in splits]
+    with pytest.raises(InputError, match="train split"):
+        contrast.train_baseline("x", recipe, torch.nn.Identity(), None, {}, *sets, lambda *_: 0.0, lambda rows: rows)
