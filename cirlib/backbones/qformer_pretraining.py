@@ -41,7 +41,7 @@ class Recipe:
     """Everything that decides the outcome of the pretraining."""
 
     pictures: int = 40_960  # of the pretrain split
-    steps: int = 3_000  # optimiser steps
+    steps: int = 2_000  # optimiser steps
     horizon: int = 4_000  # steps after which the cosine of the learning rate would reach zero
     cooldown: int = 750  # last steps, over which the rate is brought down to zero in a line
     batch: int = 64  # pictures a step, one caption each
