@@ -107,7 +107,7 @@ def test_every_member_is_drawn_equally_often(changing):
     words[changing] = torch.arange(4000)[:, None]
     chosen = priorities((*words, torch.arange(12) * 5)).argsort(dim=1)[:, :3]
     counts = torch.bincount(chosen.flatten(), minlength=12).double()
-    # Inclusion frequencies of a draw without replacement vary less than a multinomial's: (12 - 1) / (12 - 3) brings them back to chi-square.
+    # Inclusion frequencies vary less than a multinomial's: (12 - 1) / (12 - 3) brings them back to chi-square.
     statistic = float(((counts - 1000) ** 2 / 1000).sum()) * 11 / 9
     assert 2.6 < statistic < 26.8  # 0.5 % and 99.5 % of chi-square with 11 degrees of freedom
     pairs = torch.bincount((chosen[:, 0] * 12 + chosen[:, 1]), minlength=144).view(12, 12).double()
