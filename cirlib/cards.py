@@ -10,11 +10,11 @@ from cirlib._cards import write_checkpoint_card
 from cirlib.backbones.clip import load_clip
 from cirlib.backbones.clip_checkpoint import PUBLIC_CHECKPOINT
 from cirlib.backbones.miniature import miniature_path
-from cirlib.data.atelier import DETAILS, VERSION, load_pictures
+from cirlib.card_numbers import floor_table, interval_numbers
+from cirlib.data.atelier import VERSION, load_pictures
 from cirlib.data.atelier.caption_retrieval import load_caption_retrieval
 from cirlib.data.atelier.splits import picture
 from cirlib.evaluation.evaluate import evaluate
-from cirlib.evaluation.intervals import Interval, mean_interval
 from cirlib.methods.baselines import TextOnly, expected_recall
 from cirlib.methods.clip_encoder import ClipEncoder
 from cirlib.methods.zero_shot import attribute_hits, majority_share
@@ -28,16 +28,10 @@ def measure(encoder: ClipEncoder, pictures: int = PICTURES, gallery: int = GALLE
     images = load_pictures("test", pictures)
     designs = [picture("test", index).design for index in range(pictures)]
     hits = attribute_hits(encoder, encoder.images(images).rows, designs)
-    accuracy = {name: {**_numbers(mean_interval(values)), "majority": majority_share(designs, name)} for name, values in hits.items()}
+    accuracy = {name: interval_numbers(values, majority=majority_share(designs, name)) for name, values in hits.items()}
     report = evaluate(TextOnly(encoder), load_caption_retrieval("test", gallery))
-    recall = {
-        f"recall@{k}": {**_numbers(mean_interval(report.per_query[f"recall@{k}"])), "chance": expected_recall(k, gallery)} for k in (1, 10)
-    }
+    recall = {f"recall@{k}": interval_numbers(report.per_query[f"recall@{k}"], chance=expected_recall(k, gallery)) for k in (1, 10)}
     return {"pictures": pictures, "accuracy": accuracy, "gallery": gallery, "captions": len(report.query_ids), "text_to_image": recall}
-
-
-def _numbers(interval: Interval) -> dict[str, float]:
-    return {"mean": round(interval.mean, 4), "low": round(interval.low, 4), "high": round(interval.high, 4)}
 
 
 def write_card(folder: Path, metrics: dict[str, Any]) -> None:
@@ -60,11 +54,11 @@ def _readme(card: dict[str, Any]) -> str:
             "",
             f"Zero-shot accuracy on {metrics['pictures']:,} pictures of `test`, percent; prompts worded like the captions of the training.",
             "",
-            *_table("attribute", "accuracy", "always the most frequent value", metrics["accuracy"], "majority"),
+            *floor_table("attribute", "accuracy", "always the most frequent value", metrics["accuracy"], "majority"),
             "",
             f"Text to image on `test`: {metrics['captions']:,} full captions search {metrics['gallery']:,} pictures, percent.",
             "",
-            *_table("metric", "recall", "chance", metrics["text_to_image"], "chance"),
+            *floor_table("metric", "recall", "chance", metrics["text_to_image"], "chance"),
             "",
         ]
     )
@@ -77,15 +71,6 @@ def _training_lines(data: str, training: dict[str, Any]) -> list[str]:
         f"{training['seconds'] / 60:.0f} minutes on {training['device']} with {training['threads']} threads, torch {training['torch']}.",
         "Remake it with `python -m cirlib.backbones.clip_pretraining`, and this card with `python -m cirlib.cards`.",
     ]
-
-
-def _table(first: str, second: str, floor: str, rows: dict[str, dict[str, float]], key: str) -> list[str]:
-    """A Markdown table of means with intervals, in percent, beside the level that takes no skill."""
-    lines = [f"| {first} | {second} | 95 % interval | {floor} |", "|---|---:|---|---:|"]
-    for name, row in rows.items():
-        mean, low, high, lazy = (100 * row[part] for part in ("mean", "low", "high", key))
-        lines.append(f"| {name}{' (yes or no)' if name in DETAILS else ''} | {mean:.1f} | {low:.1f} to {high:.1f} | {lazy:.2f} |")
-    return lines
 
 
 def main() -> None:

@@ -23,12 +23,12 @@ from cirlib.backbones.clip import load_clip
 from cirlib.backbones.diffusion import LatentDiffusion, load_diffusion
 from cirlib.backbones.diffusion_checkpoint import PUBLIC_DIFFUSION
 from cirlib.backbones.miniature import miniature_path
+from cirlib.card_numbers import interval_cell, interval_numbers
 from cirlib.data.atelier import VERSION
 from cirlib.data.atelier.captions import dictionary_text
 from cirlib.data.atelier.render import split_pixels
 from cirlib.data.atelier.schema import Design
 from cirlib.data.atelier.splits import picture
-from cirlib.evaluation.intervals import mean_interval
 from cirlib.methods.clip_encoder import ClipEncoder
 from cirlib.methods.zero_shot import attribute_hits, majority_share
 
@@ -75,8 +75,8 @@ def measure(diffusion: LatentDiffusion, judge: ClipEncoder, pictures: int = PICT
         "steps": STEPS,
         "guidance": GUIDANCE,
         "autoencoder": {
-            "l1": _numbers((wanted - made).abs().mean((1, 2, 3)).numpy()),
-            "psnr": _numbers(-10 * (wanted - made).square().mean((1, 2, 3)).log10().numpy()),
+            "l1": interval_numbers((wanted - made).abs().mean((1, 2, 3)).numpy()),
+            "psnr": interval_numbers(-10 * (wanted - made).square().mean((1, 2, 3)).log10().numpy()),
         },
         "v_loss": v_losses(diffusion, wanted, texts),
         "agreement": agreement(judge, shown, designs),
@@ -101,7 +101,7 @@ def v_losses(diffusion: LatentDiffusion, pixels: Float[Tensor, "n 3 h w"], texts
         t = torch.full((len(latents),), level, device=latents.device)
         noisy, target = diffusion.add_noise(latents, noise, t), diffusion.v_target(latents, noise, t)
         losses[str(level)] = {
-            name: _numbers((_batched(diffusion, noisy, t, context) - target).square().mean((1, 2, 3)).cpu().numpy())
+            name: interval_numbers((_batched(diffusion, noisy, t, context) - target).square().mean((1, 2, 3)).cpu().numpy())
             for name, context in contexts.items()
         }
     return losses
@@ -116,18 +116,16 @@ def agreement(judge: ClipEncoder, shown: Mapping[str, Sequence[Image.Image]], de
     """Per attribute: how often the judge reads the design's value off each kind of pictures, beside always saying the most frequent."""
     hits = {kind: attribute_hits(judge, normalize(judge.clip.encode_images(images), dim=-1), designs) for kind, images in shown.items()}
     return {
-        name: {**{kind: _numbers(values[name]) for kind, values in hits.items()}, "majority": round(majority_share(designs, name), 4)}
+        name: {
+            **{kind: interval_numbers(values[name]) for kind, values in hits.items()},
+            "majority": round(majority_share(designs, name), 4),
+        }
         for name in next(iter(hits.values()))
     }
 
 
 def _picture(pixels: Float[Tensor, "3 h w"]) -> Image.Image:
     return Image.fromarray((pixels.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
-
-
-def _numbers(values: np.ndarray) -> dict[str, float]:
-    interval = mean_interval(values)
-    return {"mean": round(interval.mean, 4), "low": round(interval.low, 4), "high": round(interval.high, 4)}
 
 
 def write_card(folder: Path, metrics: dict[str, Any]) -> None:
@@ -157,7 +155,7 @@ def readme(card: dict[str, Any]) -> str:
         "",
         f"Measured on {metrics['pictures']:,} pictures of `test`, with 95 % intervals.",
         "",
-        f"Autoencoder: mean absolute error {_cell(auto['l1'], 4)} of the range, PSNR {_cell(auto['psnr'], 2)} dB.",
+        f"Autoencoder: mean absolute error {interval_cell(auto['l1'], 4)} of the range, PSNR {interval_cell(auto['psnr'], 2)} dB.",
         "",
         "Mean squared error of v, by timestep (0 is clean, 999 is noise):",
         "",
@@ -166,7 +164,7 @@ def readme(card: dict[str, Any]) -> str:
         f"Do samples ({metrics['steps']} steps, guidance {metrics['guidance']:g}) show what their text names? Percent of values that the",
         "miniature CLIP reads as they should be; reconstructions bound what a sample can reach. Each text named all attributes.",
         "",
-        *_table("attribute", ("samples", "reconstructions", "pictures"), _percent(metrics["agreement"]), 1, "majority"),
+        *_table("attribute", ("samples", "reconstructions", "pictures"), metrics["agreement"], 1, 100, "majority"),
     ]
     return "\n".join(lines) + "\n"
 
@@ -185,26 +183,17 @@ def _training_lines(data: str, training: dict[str, Any]) -> list[str]:
     ]
 
 
-def _percent(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    def scaled(cell: Any) -> Any:
-        return {part: 100 * value for part, value in cell.items()} if isinstance(cell, Mapping) else 100 * cell
-
-    return {name: {column: scaled(cell) for column, cell in row.items()} for name, row in rows.items()}
-
-
-def _table(first: str, columns: Sequence[str], rows: Mapping[str, Mapping[str, Any]], digits: int, floor: str | None = None) -> list[str]:
+def _table(
+    first: str, columns: Sequence[str], rows: Mapping[str, Mapping[str, Any]], digits: int, scale: float = 1.0, floor: str | None = None
+) -> list[str]:
     """A Markdown table of means with intervals, with the level that takes no skill as the last column where there is one."""
     last = [] if floor is None else ["always the most frequent value"]
     lines = [f"| {' | '.join([first, *columns, *last])} |", "|---|" + "---:|" * (len(columns) + len(last))]
     for name, row in rows.items():
-        cells = [_cell(row[column], digits) for column in columns] + ([] if floor is None else [f"{row[floor]:.{digits}f}"])
+        cells = [interval_cell(row[column], digits, scale) for column in columns]
+        cells += [] if floor is None else [f"{scale * row[floor]:.{digits}f}"]
         lines.append(f"| {' | '.join([name, *cells])} |")
     return lines
-
-
-def _cell(numbers: Mapping[str, float], digits: int) -> str:
-    mean, low, high = (f"{numbers[part]:.{digits}f}" for part in ("mean", "low", "high"))
-    return f"{mean} ({low} to {high})"
 
 
 def main() -> None:

@@ -20,14 +20,14 @@ from cirlib.backbones.miniature import miniature_path
 from cirlib.backbones.qformer import QFormer, load_qformer
 from cirlib.backbones.qformer_cache import VisionTokens, encode_vision_tokens
 from cirlib.backbones.qformer_checkpoint import PUBLIC_QFORMER
-from cirlib.data.atelier import DETAILS, VERSION, load_atelier, load_pictures
+from cirlib.card_numbers import floor_table, interval_numbers
+from cirlib.data.atelier import VERSION, load_atelier, load_pictures
 from cirlib.data.atelier.caption_retrieval import load_caption_retrieval
 from cirlib.data.atelier.captions import caption
 from cirlib.data.atelier.prompts import value_phrases
 from cirlib.data.atelier.schema import ATTRIBUTES, Design
 from cirlib.data.atelier.splits import generator, picture
 from cirlib.evaluation.evaluate import evaluate_embeddings
-from cirlib.evaluation.intervals import mean_interval
 from cirlib.methods.baselines import expected_recall
 from cirlib.methods.zero_shot import majority_share
 from cirlib.types import Benchmark, Embeddings
@@ -55,8 +55,10 @@ def measure(
     )
     return {
         "pictures": pictures,
-        "accuracy": {name: _numbers(hits, majority=majority_share(designs, name)) for name, hits in read(qformer, tokens, designs).items()},
-        "matching": _numbers(match(qformer, vision, designs), chance=0.5),
+        "accuracy": {
+            name: interval_numbers(hits, majority=majority_share(designs, name)) for name, hits in read(qformer, tokens, designs).items()
+        },
+        "matching": interval_numbers(match(qformer, vision, designs), chance=0.5),
         "gallery": gallery,
         "captions": len(captions.queries),
         "text_to_image": _recall(captions, asked, Embeddings(captions.gallery.ids, tokens[:gallery])),
@@ -102,12 +104,7 @@ def _in_batches(encode: Any, items: Sequence[Any]) -> Tensor:
 def _recall(benchmark: Benchmark, rows: Tensor, gallery: Embeddings) -> dict[str, dict[str, float]]:
     ids = tuple(query.id for query in benchmark.queries)
     report = evaluate_embeddings("miniature Q-Former", Embeddings(ids, rows), gallery, benchmark)
-    return {f"recall@{k}": _numbers(report.per_query[f"recall@{k}"], chance=expected_recall(k, len(gallery))) for k in (1, 10)}
-
-
-def _numbers(values: Float[np.ndarray, " n"], **floor: float) -> dict[str, float]:
-    interval = mean_interval(values)
-    return {"mean": round(interval.mean, 4), "low": round(interval.low, 4), "high": round(interval.high, 4), **floor}
+    return {f"recall@{k}": interval_numbers(report.per_query[f"recall@{k}"], chance=expected_recall(k, len(gallery))) for k in (1, 10)}
 
 
 def write_card(folder: Path, metrics: dict[str, Any]) -> None:
@@ -139,27 +136,19 @@ def readme(card: dict[str, Any]) -> str:
         "",
         f"Zero-shot accuracy on {metrics['pictures']:,} pictures of `test`, percent; prompts worded like the captions of the training.",
         "",
-        *_table("attribute", "accuracy", "always the most frequent value", metrics["accuracy"], "majority"),
+        *floor_table("attribute", "accuracy", "always the most frequent value", metrics["accuracy"], "majority"),
         "",
         f"Text to image on `test`: {metrics['captions']:,} full captions search {metrics['gallery']:,} pictures, percent. Matching:",
         "the head tells a picture's full caption from that of the next picture of another design, mostly a relative.",
         "",
-        *_table("metric", "share", "chance", {**metrics["text_to_image"], "matching": metrics["matching"]}, "chance"),
+        *floor_table("metric", "share", "chance", {**metrics["text_to_image"], "matching": metrics["matching"]}, "chance"),
         "",
         f"The joint branch, never trained to compose, on `val`: {metrics['queries']:,} edits search {metrics['searched']:,} pictures,",
         "percent.",
         "",
-        *_table("metric", "recall", "chance", metrics["composed"], "chance"),
+        *floor_table("metric", "recall", "chance", metrics["composed"], "chance"),
     ]
     return "\n".join(lines) + "\n"
-
-
-def _table(first: str, second: str, floor: str, rows: dict[str, dict[str, float]], key: str) -> list[str]:
-    lines = [f"| {first} | {second} | 95 % interval | {floor} |", "|---|---:|---|---:|"]
-    for name, row in rows.items():
-        mean, low, high, lazy = (100 * row[part] for part in ("mean", "low", "high", key))
-        lines.append(f"| {name}{' (yes or no)' if name in DETAILS else ''} | {mean:.1f} | {low:.1f} to {high:.1f} | {lazy:.2f} |")
-    return lines
 
 
 def main() -> None:

@@ -19,9 +19,9 @@ from cirlib.backbones.vlm_cache import write_image_set, write_texts
 from cirlib.backbones.vlm_lessons import dictionary_answer, edit_answer, full_caption, rewritten_caption
 from cirlib.backbones.vlm_prompts import CAPTION_PROMPT, DICTIONARY_PROMPT, EDIT_VERSION, REWRITE_VERSION, edit_prompt, rewrite_prompt
 from cirlib.backbones.vlm_reading import Pairs, read_caption, read_dictionary, read_updates
+from cirlib.card_numbers import interval_cell, interval_numbers
 from cirlib.data.atelier import VERSION, load_atelier, load_pictures
 from cirlib.data.atelier.splits import picture
-from cirlib.evaluation.intervals import mean_interval
 
 PICTURES = 1024  # of `test`
 QUERIES = 1000  # of `val`
@@ -112,10 +112,7 @@ def _only(dictionaries: Sequence[Pairs], keys: Collection[str]) -> list[Pairs]:
 
 def _mean(values: Iterable[float]) -> dict[str, float] | None:
     array = np.array([float(value) for value in values])
-    if not len(array):
-        return None
-    interval = mean_interval(array)
-    return {"mean": round(interval.mean, 4), "low": round(interval.low, 4), "high": round(interval.high, 4)}
+    return interval_numbers(array) if len(array) else None
 
 
 def write_card(folder: Path, metrics: dict[str, Any]) -> None:
@@ -180,15 +177,8 @@ def _table(first: str, columns: Sequence[str], rows: Mapping[str, Mapping[str, A
     lines = [f"| {first} | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
     for name, row in rows.items():
         cells = (row.get(names.get(column, column)) for column in columns)
-        lines.append(f"| {name} | {' | '.join(_cell(cell) for cell in cells)} |")
+        lines.append(f"| {name} | {' | '.join(interval_cell(cell, 1, 100) for cell in cells)} |")
     return lines
-
-
-def _cell(numbers: Mapping[str, float] | None) -> str:
-    if numbers is None:
-        return ""
-    mean, low, high = (100 * numbers[part] for part in ("mean", "low", "high"))
-    return f"{mean:.1f} ({low:.1f} to {high:.1f})"
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ FLOORS = {
     "index": 3,
     "viz": 3,
     "bench": 3,
+    "card_numbers": 3,
     "cards": 3,
     "vlm_card": 3,
     "qformer_card": 3,
@@ -38,6 +39,7 @@ FLOORS = {
     "cli": 5,
 }
 ALLOWED_SIDEWAYS = {
+    *((card, "card_numbers") for card in ("cards", "vlm_card", "qformer_card", "diffusion_card")),
     ("benchmarks", "config"),
     ("results", "runs"),
     ("backbones", "data"),
