@@ -64,14 +64,33 @@ class DqeCir:
 
         A weight means nothing where its attribute does not act.
         """
+        present, weights, _ = self._composed(queries, images)
+        return present, weights
+
+    def attribute_log(self, queries: Sequence[Query], images: ImageSet) -> dict[str, Any]:
+        """How strongly attributes act, over some queries, at least one.
+
+        Returns:
+            "present": share of the queries that each group acts on. "weight": mean weight over those, 0 where there are none. "cosine":
+            mean cosine of a query with what it would be without attributes; near 1 before training, or they would disturb what is
+            pretrained.
+        """
+        present, weights, cosine = self._composed(queries, images)
+        groups, share = self.composer.attributes.groups, present.double().mean(dim=0)
+        mean = (weights * present).sum(dim=0) / present.sum(dim=0).clamp(min=1)
+        named = ({group: float(value) for group, value in zip(groups, values, strict=True)} for values in (share, mean))
+        return {"present": next(named), "weight": next(named), "cosine": float(cosine.mean())}
+
+    def _composed(self, queries: Sequence[Query], images: ImageSet) -> tuple[Tensor, Tensor, Tensor]:
+        """Presence (q, a), weights (q, a) and cosine with the query without attributes (q,)."""
         count = len(self.composer.attributes.groups)
-        present, weights = [torch.zeros(0, count, dtype=torch.bool)], [torch.zeros(0, count)]
+        found = [(torch.zeros(0, count, dtype=torch.bool), torch.zeros(0, count), torch.zeros(0))]
         with evaluating(self.composer):
             for tokens, texts, _ in self.encoder.references(queries, images):
-                composed = self.composer(tokens, texts)
-                present.append(composed.present.cpu())
-                weights.append(composed.weights.cpu())
-        return torch.cat(present), torch.cat(weights)
+                one = self.composer(tokens, texts)
+                found.append((one.present.cpu(), one.weights.cpu(), (one.query * one.base).sum(dim=1).cpu()))
+        present, weights, cosine = (torch.cat(rows) for rows in zip(*found, strict=True))
+        return present, weights, cosine
 
 
 def save_dqe_cir(method: DqeCir, folder: str | os.PathLike[str], recipe: Mapping[str, Any]) -> Path:

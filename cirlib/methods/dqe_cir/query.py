@@ -26,12 +26,14 @@ class Composed:
 
     Attributes:
         query: (b, d) of unit length.
+        base: (b, d) QuRe's query of the same weights, norm(z0).
         attributes: (b, a, d) features z_a, each of unit length; meaningless where `present` is False.
         present: (b, a) whether an attribute acts on the query.
         weights: (b, a) its weight in (0, 1); meaningless where `present` is False.
     """
 
     query: Tensor
+    base: Tensor
     attributes: Tensor
     present: Tensor
     weights: Tensor
@@ -61,12 +63,13 @@ class ComposedQuery(nn.Module):
         joint = self.qformer.joint_states(vision_tokens, texts)
         masks = word_masks(joint.tokens, self.attributes.groups)
         parts = self.attributes(joint, masks, projection)
-        query = projection(joint.queries).mean(dim=1)  # z0 (b, d)
+        base = projection(joint.queries).mean(dim=1)  # z0 (b, d)
         if self.attributes.mode == "token":
-            query = self._louder(query, vision_tokens, joint, masks, parts)
+            query = self._louder(base, vision_tokens, joint, masks, parts)
         else:
-            query = query + ((parts.present * parts.weights).unsqueeze(2) * parts.features).sum(dim=1)
-        return Composed(normalize(query, dim=-1), normalize(parts.features, dim=-1), parts.present, parts.weights)
+            query = base + ((parts.present * parts.weights).unsqueeze(2) * parts.features).sum(dim=1)
+        unit = (normalize(rows, dim=-1) for rows in (query, base, parts.features))
+        return Composed(*unit, parts.present, parts.weights)
 
     def _louder(
         self, base: Float[Tensor, "b d"], vision_tokens: Tensor, joint: JointStates, masks: Bool[Tensor, "b a l"], parts: AttributeParts

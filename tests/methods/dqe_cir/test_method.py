@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from cirlib.evaluation.evaluate import evaluate, evaluate_embeddings
+from cirlib.methods.dqe_cir.attributes import AttributeWeights
 from cirlib.methods.dqe_cir.method import CARD, WEIGHTS, DqeCir, load_dqe_cir, save_dqe_cir
+from cirlib.methods.dqe_cir.query import ComposedQuery
 from cirlib.methods.qformer_encoder import QFormerEncoder
 from cirlib.types import Embeddings, InputError, Method
 
@@ -45,6 +47,19 @@ def test_weights_of_queries(method, benchmark):
 
 def _outputs(method, benchmark):
     return method.compose(benchmark.queries, benchmark.references).rows, method.encode_gallery(benchmark.gallery).rows
+
+
+def test_log_of_attributes(method, benchmark):
+    log = method.attribute_log(benchmark.queries, benchmark.references)
+    assert log["present"] == {"color": 0.5, "shape": 0.5}
+    _, weights = method.attribute_weights(benchmark.queries, benchmark.references)
+    assert log["weight"]["shape"] == pytest.approx(weights[1::2, 1].mean().item())
+    plain = DqeCir(method.encoder, ComposedQuery(method.encoder.qformer, AttributeWeights(method.encoder.qformer, "none")))
+    rows = [one.compose(benchmark.queries, benchmark.references).rows for one in (method, plain)]
+    assert log["cosine"] == pytest.approx((rows[0] * rows[1]).sum(1).mean().item(), abs=1e-6) and log["cosine"] < 0.999
+    unnamed = benchmark.queries[::2]
+    assert method.attribute_log(unnamed, benchmark.references)["weight"] == {"color": 0.0, "shape": 0.0}
+    assert method.attribute_log(unnamed, benchmark.references)["cosine"] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("mode", ["none", "gated"])

@@ -74,7 +74,7 @@ def test_queries_and_scores_by_hand(qformer, vision, make_composer, mode):
 
 def test_mode_none_is_the_joint_query(qformer, vision, make_composer):
     composed = make_composer("none")(vision, TEXTS)
-    assert torch.equal(composed.query, qformer.joint_query(vision, TEXTS))
+    assert torch.equal(composed.query, qformer.joint_query(vision, TEXTS)) and torch.equal(composed.base, composed.query)
     assert composed.attributes.shape == (4, 0, 12) and composed.present.shape == composed.weights.shape == (4, 0)
 
 
