@@ -1,9 +1,10 @@
 """Losses of both stages. Rows are compared by cosine over one batch; temperatures are fixed. Source: the released code.
 
-contrast(x, y)            symmetric InfoNCE                                           L_align, L_ref, L_map
-soft_alignment(g, v, t)   KL of the caption's profile over sentences from its profile over pictures     L_soft, L_soft2
-one_way_contrast(t, v)    picture by sentence                                         L_i2t
-hard_contrast(t, v)       the same, with mixed hard negatives                         L_t2i
+    soft_alignment(g, v, t)   KL of a caption's profile over sentences from its profile over pictures    L_soft, L_soft2
+    one_way_contrast(t, v)    picture by sentence                                                        L_i2t
+    hard_contrast(t, v)       the same, with mixed hard negatives                                        L_t2i
+
+L_align, L_ref and L_map are `pseudo_words.losses.contrast`.
 """
 
 from typing import Literal
@@ -25,12 +26,6 @@ def cosines(x: Float[Tensor, "b d"], y: Float[Tensor, "c d"]) -> Float[Tensor, "
 def one_way_contrast(query: Float[Tensor, "b d"], target: Float[Tensor, "b d"], temperature: float) -> Float[Tensor, ""]:
     """Cross-entropy of finding, for each row of `query`, the row of `target` with the same number."""
     return _find_diagonal(cosines(query, target) / temperature)
-
-
-def contrast(x: Float[Tensor, "b d"], y: Float[Tensor, "b d"], temperature: float) -> Float[Tensor, ""]:
-    """Mean of both directions of `one_way_contrast`; log(b) where nothing is told apart."""
-    scores = cosines(x, y) / temperature
-    return (_find_diagonal(scores) + _find_diagonal(scores.T)) / 2
 
 
 def soft_alignment(

@@ -16,6 +16,7 @@ from cirlib.types import InputError
 Augment = Literal["none", "weak", "strong"]
 Decay = Literal["matrices", "released"]
 Teacher = Literal["reference", "target"]
+COUNTS = {"steps", "look_every", "save_every", "mapper_width", "hidden", "heads", "rank", "negatives"}  # 1 or more
 WARMUP_SHARE = 20  # warm-up is one part in twenty where no number is given (our choice)
 
 
@@ -38,7 +39,7 @@ class Optimisation:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "look_every", "save_every"):
+        for name in sorted(COUNTS & {field.name for field in fields(self)}):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} = {getattr(self, name)} in a Map-to-Compose recipe; use 1 or more")
         if self.batch < 2:

@@ -18,16 +18,18 @@ from torch import Tensor, nn
 from cirlib.backbones.clip import Clip
 from cirlib.methods.clip_encoder import ClipEncoder
 from cirlib.methods.map_to_compose.composer import Composer, new_composer
-from cirlib.methods.map_to_compose.fitting import Score, batch_rows, fit, hashed, pictures_key
-from cirlib.methods.map_to_compose.losses import contrast, soft_alignment
+from cirlib.methods.map_to_compose.fitting import fit
+from cirlib.methods.map_to_compose.losses import soft_alignment
 from cirlib.methods.map_to_compose.method import MapToCompose
 from cirlib.methods.map_to_compose.pictures import Pictures
 from cirlib.methods.map_to_compose.recipe import Stage1Recipe
 from cirlib.methods.map_to_compose.views import random_views
+from cirlib.methods.pseudo_words.fitting import Choice, batch_rows, hashed, pictures_key
+from cirlib.methods.pseudo_words.losses import contrast
 from cirlib.methods.pseudo_words.prompts import TRAINING
 from cirlib.methods.pseudo_words.sentence import sentence_tokens
 from cirlib.methods.training import Trained
-from cirlib.types import Benchmark, ImageSet, InputError
+from cirlib.types import ImageSet, InputError
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,11 @@ class MappingLosses(nn.Module):
         composer, recipe = self.composer, self.recipe
         keys = None if batch.tokens is None else composer.keys(batch.tokens)
         sentences = composer(self.clip, self.prompt.repeat(len(batch.features)), composer.mapper(batch.features), keys)
-        losses = {"align": contrast(batch.targets, sentences, recipe.temperature)}
+        losses = {"align": contrast(batch.targets, sentences, 1 / recipe.temperature)}
         if batch.captions is not None:
             losses["soft"] = recipe.soft_weight * soft_alignment(batch.captions, batch.targets, sentences, recipe.temperature)
         if recipe.ref_weight:
-            losses["ref"] = recipe.ref_weight * contrast(batch.features, sentences, recipe.temperature)
+            losses["ref"] = recipe.ref_weight * contrast(batch.features, sentences, 1 / recipe.temperature)
         return losses
 
 
@@ -139,8 +141,7 @@ def train_stage1(
     encoder: ClipEncoder,
     images: ImageSet,
     captions: Mapping[str, str],
-    val: Benchmark,
-    score: Score,
+    choice: Choice | None = None,
     *,
     name: str = "stage 1",
     stop_after: int | None = None,
@@ -153,14 +154,13 @@ def train_stage1(
         encoder: Frozen CLIP with its cache.
         images: Unlabelled pictures.
         captions: What each picture shows, by image id; not read where `soft_weight` is 0.
-        val: Benchmark that weights are chosen on.
-        score: Its score, the higher the better; see `fitting.fit`.
+        choice: What weights are chosen on; None keeps the last ones.
         name: Name of the method in reports.
         stop_after: Stop early, as an interruption would.
         progress: Show a bar.
 
     Raises:
-        InputError: If a caption is missing, there are fewer pictures than a batch needs, or `val` is not a val split.
+        InputError: If a caption is missing, or there are fewer pictures than a batch needs.
     """
     wanted = images.ids if recipe.soft_weight else ()
     if missing := [image_id for image_id in wanted if not captions.get(image_id)]:
@@ -169,7 +169,7 @@ def train_stage1(
         )
     composer = new_composer(encoder.clip, recipe)
     method = MapToCompose(encoder, composer, name)
-    key = {"clip": encoder.fingerprint, "pictures": pictures_key(images), "captions": hashed([captions[image_id] for image_id in wanted])}
+    key = {"pictures": pictures_key(images), "captions": hashed([captions[image_id] for image_id in wanted])}
     outcome = fit(
         "map_to_compose_stage1",
         recipe,
@@ -177,8 +177,7 @@ def train_stage1(
         MappingBatches(recipe, encoder, images, captions),
         method,
         key,
-        val,
-        score,
+        choice,
         stop_after=stop_after,
         progress=progress,
     )

@@ -22,15 +22,17 @@ from cirlib.backbones.clip_text import fill_template
 from cirlib.data.triplets import TripletSet
 from cirlib.methods.clip_encoder import ClipEncoder
 from cirlib.methods.map_to_compose.composer import Composer, new_composing
-from cirlib.methods.map_to_compose.fitting import Score, batch_rows, fit, hashed, pictures_key
-from cirlib.methods.map_to_compose.losses import contrast, hard_contrast, one_way_contrast, soft_alignment
+from cirlib.methods.map_to_compose.fitting import fit
+from cirlib.methods.map_to_compose.losses import hard_contrast, one_way_contrast, soft_alignment
 from cirlib.methods.map_to_compose.method import MapToCompose
 from cirlib.methods.map_to_compose.pictures import HELD_BYTES, Pictures
 from cirlib.methods.map_to_compose.recipe import Stage2Recipe
 from cirlib.methods.map_to_compose.stage1 import TrainedMapToCompose
+from cirlib.methods.pseudo_words.fitting import Choice, batch_rows, hashed, pictures_key
+from cirlib.methods.pseudo_words.losses import contrast
 from cirlib.methods.pseudo_words.prompts import THAT, TRAINING
 from cirlib.methods.pseudo_words.sentence import SentenceTokens, sentence_tokens
-from cirlib.types import Benchmark, InputError
+from cirlib.types import InputError
 
 CHUNK = 256  # pictures whose keys are computed at once
 
@@ -94,7 +96,7 @@ class ComposingLosses(nn.Module):
         if recipe.map_weight or recipe.soft_weight:
             mapped = composer(self.clip, self.prompt.repeat(len(words)), words, keys)
         if recipe.map_weight:
-            losses["map"] = recipe.map_weight * contrast(batch.references, mapped, recipe.temperature)
+            losses["map"] = recipe.map_weight * contrast(batch.references, mapped, 1 / recipe.temperature)
         if recipe.soft_weight:
             teacher = batch.references if recipe.teacher == "reference" else batch.targets
             losses["soft"] = recipe.soft_weight * soft_alignment(batch.captions, teacher, mapped, recipe.temperature)
@@ -166,8 +168,7 @@ def train_stage2(
     encoder: ClipEncoder,
     stage1: Composer,
     data: TripletSet,
-    val: Benchmark,
-    score: Score,
+    choice: Choice | None = None,
     *,
     name: str = "Map-to-Compose",
     stop_after: int | None = None,
@@ -180,14 +181,13 @@ def train_stage2(
         encoder: Frozen CLIP with its cache.
         stage1: `trained.method.composer` of stage 1, or `Composer(mapper)` around any other mapper.
         data: Triplets; reference captions are not read where `soft_weight` is 0.
-        val: Benchmark that weights are chosen on.
-        score: Its score, the higher the better; see `fitting.fit`.
+        choice: What weights are chosen on; None keeps the last ones.
         name: Name of the method in reports.
         stop_after: Stop early, as an interruption would.
         progress: Show a bar.
 
     Raises:
-        InputError: If a reference caption is missing, there are fewer triplets than a batch needs, or `val` is not a val split.
+        InputError: If a reference caption is missing, or there are fewer triplets than a batch needs.
     """
     if recipe.soft_weight and (missing := [t.reference for t in data.triplets if not t.reference_caption]):
         raise InputError(
@@ -197,7 +197,7 @@ def train_stage2(
     method = MapToCompose(encoder, composer, name)
     told = [asdict(triplet) | {"edit": None} for triplet in data.triplets]
     used = dict.fromkeys(image_id for triplet in data.triplets for image_id in (triplet.reference, triplet.target))
-    key = {"clip": encoder.fingerprint, "triplets": hashed(told), "pictures": pictures_key(data.images.select(used))}
+    key = {"triplets": hashed(told), "pictures": pictures_key(data.images.select(used))}
     outcome = fit(
         "map_to_compose_stage2",
         recipe,
@@ -205,8 +205,7 @@ def train_stage2(
         ComposingBatches(recipe, encoder, composer, data),
         method,
         key | {"stage1": weights_hash(Composer(stage1.mapper, stage1.injection).state_dict())},
-        val,
-        score,
+        choice,
         stop_after=stop_after,
         progress=progress,
     )
