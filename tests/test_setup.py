@@ -120,3 +120,14 @@ def test_ci_runs_what_people_run(repo_root):
 def test_the_command_is_there():
     done = subprocess.run([sys.executable, "-m", "cirlib.cli", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"cirlib {cirlib.__version__}\n"
+
+
+@pytest.mark.parametrize("name", ["fashioniq", "cirr", "circo", "genecis", "dfmm", "laion_cir", "synth_triplets", "one-to-come"])
+def test_nothing_fetched_can_be_committed_by_accident(repo_root, name):
+    if not (repo_root / ".git").exists():
+        pytest.skip("not a git checkout")
+    files = [
+        f"data/{name}/{file}" for file in ("README.md", "images/B009PMCJLW.jpg", "images/README.md", "captions/cap.dress.val.json", "a.zip")
+    ]
+    done = subprocess.run(["git", "check-ignore", "--no-index", *files], cwd=repo_root, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == files[1:], "the description alone is tracked"
