@@ -16,6 +16,6 @@ def benchmark(split: str, shift: int = 1, count: int = 12) -> Benchmark:
     return Benchmark("colors", split, queries, IMAGES, IMAGES, BenchmarkProtocol(exclude_reference=True, recall_at=(1, 2)))
 
 
-def recall(method: Method, val: Benchmark) -> float:
+def recall(method: Method, val: Benchmark) -> dict[str, float]:
     """What weights are chosen by in these tests."""
-    return evaluate(method, val).mean("recall@1")
+    return {"recall@1": evaluate(method, val).mean("recall@1")}

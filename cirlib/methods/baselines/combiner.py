@@ -20,6 +20,7 @@ from cirlib.methods.baselines.contrast import (
     ContrastRecipe,
     Score,
     TrainedBaseline,
+    Triplets,
     contrast_loss,
     in_batch_scores,
     train_baseline,
@@ -128,7 +129,7 @@ class CombinerMethod:
 def train_combiner(
     recipe: CombinerRecipe,
     encoder: ClipEncoder,
-    benchmark: Benchmark,
+    benchmarks: Benchmark | Sequence[Benchmark],
     val: Benchmark,
     score: Score,
     *,
@@ -140,19 +141,18 @@ def train_combiner(
     Raises:
         InputError: If the splits are not train and val, or there are fewer queries than a batch needs.
     """
+    triplets = Triplets(benchmarks)
     combiner = Combiner(encoder.clip.embedding_dim, recipe)
     method = CombinerMethod(encoder, combiner)
-    rows: list[Tensor] = []
+    features: list[Tensor] = []
 
-    def read(numbers):
-        if not rows:  # at the first step, so that a training that is read back encodes nothing
-            rows.extend(_features(encoder, benchmark))
-        return tuple(table[torch.from_numpy(numbers)] for table in rows)
+    def read(rows):
+        if not features:  # at the first step, so that a training that is read back encodes nothing
+            features.extend(torch.cat(parts) for parts in zip(*(_features(encoder, part) for part in triplets.parts), strict=True))
+        return tuple(table[torch.from_numpy(rows)] for table in features)
 
-    start = {**encoder.fingerprint, "seed": str(recipe.seed)}
-    return train_baseline(
-        "combiner", recipe, combiner, method, start, benchmark, val, score, read, stop_after=stop_after, progress=progress
-    )
+    start = encoder.fingerprint
+    return train_baseline("combiner", recipe, combiner, method, start, triplets, val, score, read, stop_after=stop_after, progress=progress)
 
 
 def _features(encoder: ClipEncoder, benchmark: Benchmark) -> tuple[Tensor, Tensor, Tensor]:

@@ -7,8 +7,9 @@ Every other query's target counts as wrong, also where it is a second positive: 
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -18,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from cirlib.methods.training import Schedule, Trained, Watch, adamw_groups, train
-from cirlib.types import Benchmark, InputError, Method
+from cirlib.types import Benchmark, InputError, Method, Query
 
 COLDEST, HOTTEST = 0.01, 0.5  # what a learned temperature is held between (our choice)
-Score = Callable[[Method, Benchmark], float]
+Score = Callable[[Method, Benchmark], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class ContrastRecipe:
     warmup: int = 500  # steps
     weight_decay: float = 0.05  # not on norms, biases and single vectors
     clip: float = 0.0  # largest norm of the gradient; 0 does not clip
-    look_every: int = 500  # steps between two scores on val
+    look_every: int = 500  # steps between two looks at val
+    choose: str = "recall@10"  # on val; the weights of its best look are kept
     save_every: int = 100  # steps between two states on disk
     precision: Literal["fp32", "bf16"] = "fp32"
     seed: int = 0
@@ -57,7 +59,7 @@ class TrainedBaseline:
 
     Attributes:
         method: With the weights that did best on val.
-        outcome: Losses, scores on val under the key "val", time and memory.
+        outcome: Losses, scores on val at each look, time and memory.
     """
 
     method: Method
@@ -114,13 +116,47 @@ def batch_rows(count: int, batch: int, step: int, seed: int) -> Int[np.ndarray, 
     return order[place * batch : (place + 1) * batch]
 
 
+class Triplets:
+    """Queries to learn from, of one or several benchmarks (FashionIQ's categories) that are called "train".
+
+    Queries whose reference or target picture is said to be missing are left out, with a warning that counts them. Of the positives the
+    designated target alone is used.
+
+    Attributes:
+        parts: The benchmarks with the queries that are left.
+        key: Hash of what decides a training.
+
+    Raises:
+        InputError: If a split is not "train", or no query is left.
+    """
+
+    def __init__(self, benchmarks: Benchmark | Sequence[Benchmark]) -> None:
+        self.parts = tuple(_usable(part) for part in ([benchmarks] if isinstance(benchmarks, Benchmark) else benchmarks))
+        self._first = np.cumsum([0, *(len(part.queries) for part in self.parts)])
+        if not len(self):
+            raise InputError("no query to train on; give a train split with targets and pictures")
+        self.key = [benchmark_key(part) for part in self.parts]
+
+    def __len__(self) -> int:
+        return int(self._first[-1])
+
+    def split(self, rows: Int[np.ndarray, " b"]) -> list[tuple[int, list[Query]]]:
+        """Number of a part and its queries among these rows, for every part that has any."""
+        found = []
+        for number, part in enumerate(self.parts):
+            mine = rows[(rows >= self._first[number]) & (rows < self._first[number + 1])] - self._first[number]
+            if len(mine):
+                found.append((number, [part.queries[row] for row in mine]))
+        return found
+
+
 def train_baseline(
     name: str,
     recipe: ContrastRecipe,
     module: nn.Module,
     method: Method,
     fingerprint: Mapping[str, str],
-    benchmark: Benchmark,
+    triplets: Triplets,
     val: Benchmark,
     score: Score,
     read: Callable[[Int[np.ndarray, " b"]], Any],
@@ -128,7 +164,7 @@ def train_baseline(
     stop_after: int | None = None,
     progress: bool = True,
 ) -> TrainedBaseline:
-    """Train `module` on a benchmark's queries and keep the weights that score best on val; a finished training is read back.
+    """Train `module` and keep the weights that score best on val; a finished training is read back.
 
     Args:
         name: Of the folder of states, and of the bar.
@@ -136,32 +172,37 @@ def train_baseline(
         module: `module(batch)` returns its losses by name.
         method: Uses `module`; is scored.
         fingerprint: Of the frozen parts and the weights at the start.
-        benchmark: Queries to learn from, of a split called "train"; of their positives the designated target alone is used.
+        triplets: What to learn from.
         val: What weights are chosen on.
-        score: The higher the better, such as `lambda method, val: evaluate(method, val).mean("recall@10")`. It must be the same function
-            wherever the same recipe is trained, as states are told apart by what is given here and not by code.
-        read: From rows of `benchmark.queries` to a batch.
+        score: From method and val to metrics with `recipe.choose` among them, such as
+            `lambda method, val: {"recall@10": evaluate(method, val).mean("recall@10")}`. It must be the same function wherever the same
+            recipe is trained, as states are told apart by what is given here and not by code.
+        read: From rows of `triplets` to a batch, in any order.
         stop_after: Stop early, as an interruption would.
         progress: Show a bar.
 
     Raises:
-        InputError: If the splits are not train and val, or there are fewer queries than a batch needs.
+        InputError: If `val` is no val split, there are fewer queries than a batch needs, or `score` lacks what is chosen by.
     """
-    if benchmark.split != "train" or val.split != "val":
-        splits = f"{benchmark.name} {benchmark.split} to learn from and {val.name} {val.split} to choose on"
-        raise InputError(f"{splits} given; the first must be a train split and the second a val split")
-    count = len(benchmark.queries)
-    batch_rows(count, recipe.batch, 0, recipe.seed)  # too few queries are refused before anything is encoded
-    key = {"recipe": asdict(recipe), "start": dict(fingerprint), "train": benchmark_key(benchmark), "val": benchmark_key(val)}
+    if val.split != "val":
+        raise InputError(f"{val.name} {val.split} given to choose weights on; give a val split")
+    batch_rows(len(triplets), recipe.batch, 0, recipe.seed)  # too few queries are refused before anything is encoded
+
+    def look(step: int) -> dict[str, float]:
+        seen = {metric: float(value) for metric, value in score(method, val).items()}
+        if recipe.choose not in seen:
+            raise InputError(f"score gave {', '.join(seen) or 'nothing'}; weights are chosen by {recipe.choose!r}")
+        return seen
+
     outcome = train(
         name,
-        key,
+        {"recipe": asdict(recipe), "start": dict(fingerprint), "train": triplets.key, "val": benchmark_key(val)},
         module,
-        lambda step: read(batch_rows(count, recipe.batch, step, recipe.seed)),
+        lambda step: read(batch_rows(len(triplets), recipe.batch, step, recipe.seed)),
         adamw_groups(module, recipe.rate, recipe.weight_decay),
         Schedule(recipe.steps, min(recipe.warmup, recipe.steps)),
         seed=recipe.seed,
-        watch=Watch(recipe.look_every, lambda step: {"val": float(score(method, val))}, choose="val"),
+        watch=Watch(recipe.look_every, look, recipe.choose),
         betas=(0.9, 0.98),  # released code of SPRC
         eps=1e-7,  # released code of SPRC
         clip=recipe.clip,
@@ -175,16 +216,27 @@ def train_baseline(
 
 
 def benchmark_key(benchmark: Benchmark) -> str:
-    """Hash of what a benchmark asks and shows: ids, texts, targets, the gallery, and the content of all pictures that queries name."""
+    """Hash of what a benchmark asks and shows: ids, texts, targets, the gallery, and the content of the pictures that queries name."""
     queries = [(query.id, query.reference, query.text, query.target) for query in benchmark.queries]
-    pictures = [(name, benchmark.references.content_hash(name)) for name in used_pictures(benchmark)]
-    told = json.dumps([benchmark.name, benchmark.version, queries, benchmark.gallery.ids, pictures])
+    content = [(name, benchmark.references.content_hash(name)) for name in used_pictures(benchmark) if name in benchmark.references]
+    told = json.dumps([benchmark.name, benchmark.version, queries, benchmark.gallery.ids, content])
     return hashlib.sha256(told.encode()).hexdigest()
 
 
 def used_pictures(benchmark: Benchmark) -> list[str]:
     """Ids of the references and targets of a benchmark, each once, in the order of the queries."""
     return list(dict.fromkeys(name for query in benchmark.queries for name in (query.reference, query.target)))
+
+
+def _usable(benchmark: Benchmark) -> Benchmark:
+    if benchmark.split != "train":
+        raise InputError(f"{benchmark.name} {benchmark.split} given to learn from; give a train split")
+    absent = set(benchmark.missing)
+    kept = tuple(query for query in benchmark.queries if not {query.reference, query.target} & absent)
+    lost = len(benchmark.queries) - len(kept)
+    if lost:
+        warnings.warn(f"{lost} of {len(benchmark.queries)} training queries have a missing picture and are left out", stacklevel=4)
+    return replace(benchmark, queries=kept)
 
 
 def weights_hash(tensors: Sequence[Tensor]) -> str:

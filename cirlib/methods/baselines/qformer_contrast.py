@@ -4,8 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cirlib.backbones.qformer import QFormer
@@ -14,13 +15,14 @@ from cirlib.methods.baselines.contrast import (
     Score,
     Temperature,
     TrainedBaseline,
+    Triplets,
     contrast_loss,
     in_batch_scores,
     train_baseline,
     used_pictures,
     weights_hash,
 )
-from cirlib.methods.qformer_encoder import QFormerEncoder, evaluating
+from cirlib.methods.qformer_encoder import QFormerEncoder, TokenTable, evaluating
 from cirlib.types import Benchmark, Embeddings, ImageSet, Query
 
 Batch = tuple[Tensor, list[str], Tensor]  # vision tokens (b, v, w) of references, texts, vision tokens of targets
@@ -93,7 +95,7 @@ def train_on_qformer(
     build: Callable[[QFormer], ContrastiveQFormer],
     recipe: QFormerRecipe,
     encoder: QFormerEncoder,
-    benchmark: Benchmark,
+    benchmarks: Benchmark | Sequence[Benchmark],
     val: Benchmark,
     score: Score,
     *,
@@ -108,7 +110,7 @@ def train_on_qformer(
         build: From the copy to the module.
         recipe: All settings; the others are as in `contrast.train_baseline`.
         encoder: Where the training starts from.
-        benchmark: What to learn from.
+        benchmarks: What to learn from, one or several.
         val: What weights are chosen on.
         score: Of a method on val.
         stop_after: Stop early, as an interruption would.
@@ -117,25 +119,29 @@ def train_on_qformer(
     Raises:
         InputError: If the splits are not train and val, or there are fewer queries than a batch needs.
     """
-    start, own = encoder.fingerprint, encoder.fresh()
+    triplets, start, own = Triplets(benchmarks), encoder.fingerprint, encoder.fresh()
     module = build(own.qformer)
-    reader = _Reader(own, benchmark)
-    method = QFormerBaseline(own, module, name)
-    return train_baseline(folder, recipe, module, method, start, benchmark, val, score, reader, stop_after=stop_after, progress=progress)
+    reader, method = _Reader(own, triplets), QFormerBaseline(own, module, name)
+    return train_baseline(folder, recipe, module, method, start, triplets, val, score, reader, stop_after=stop_after, progress=progress)
 
 
 class _Reader:
-    """Batches of a benchmark; its vision tokens are looked up at the first one, so that a finished training needs none."""
+    """Batches of triplets; vision tokens are looked up at the first one, so that a finished training needs none."""
 
-    def __init__(self, encoder: QFormerEncoder, benchmark: Benchmark) -> None:
-        self.encoder, self.benchmark = encoder, benchmark
-        self.pictures = used_pictures(benchmark)
-        self.place = {image_id: row for row, image_id in enumerate(self.pictures)}
-        self.table = None
+    def __init__(self, encoder: QFormerEncoder, triplets: Triplets) -> None:
+        self.encoder, self.triplets = encoder, triplets
+        self.pictures = [used_pictures(part) for part in triplets.parts]
+        self.place = [{image_id: row for row, image_id in enumerate(pictures)} for pictures in self.pictures]
+        self.tables: list[TokenTable] = []
 
-    def __call__(self, rows: Sequence[int]) -> Batch:
-        if self.table is None:
-            self.table = self.encoder.table(self.benchmark.references.select(self.pictures))
-        queries = [self.benchmark.queries[row] for row in rows]
-        references, targets = (torch.tensor([self.place[getattr(query, end)] for query in queries]) for end in ("reference", "target"))
-        return self.table.rows(references), [self.encoder.text(query) for query in queries], self.table.rows(targets)
+    def __call__(self, rows: Int[np.ndarray, " b"]) -> Batch:
+        if not self.tables:
+            parts = zip(self.triplets.parts, self.pictures, strict=True)
+            self.tables = [self.encoder.table(part.references.select(pictures)) for part, pictures in parts]
+        references, texts, targets = [], [], []
+        for number, queries in self.triplets.split(rows):
+            table, place = self.tables[number], self.place[number]
+            references.append(table.rows(torch.tensor([place[query.reference] for query in queries])))
+            targets.append(table.rows(torch.tensor([place[query.target] for query in queries])))
+            texts += [self.encoder.text(query) for query in queries]
+        return torch.cat(references), texts, torch.cat(targets)

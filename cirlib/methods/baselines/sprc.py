@@ -84,7 +84,7 @@ class Sprc(ContrastiveQFormer):
 def train_sprc(
     recipe: SprcRecipe,
     encoder: QFormerEncoder,
-    benchmark: Benchmark,
+    benchmarks: Benchmark | Sequence[Benchmark],
     val: Benchmark,
     score: Score,
     *,
@@ -100,4 +100,4 @@ def train_sprc(
     def build(qformer):
         return Sprc(qformer, recipe)
 
-    return train_on_qformer("SPRC", "sprc", build, recipe, encoder, benchmark, val, score, stop_after=stop_after, progress=progress)
+    return train_on_qformer("SPRC", "sprc", build, recipe, encoder, benchmarks, val, score, stop_after=stop_after, progress=progress)

@@ -37,7 +37,7 @@ class TunedSum(ContrastiveQFormer):
 def train_tuned_sum(
     recipe: TunedSumRecipe,
     encoder: QFormerEncoder,
-    benchmark: Benchmark,
+    benchmarks: Benchmark | Sequence[Benchmark],
     val: Benchmark,
     score: Score,
     *,
@@ -54,5 +54,5 @@ def train_tuned_sum(
         return TunedSum(qformer, recipe)
 
     return train_on_qformer(
-        "tuned sum", "tuned_sum", build, recipe, encoder, benchmark, val, score, stop_after=stop_after, progress=progress
+        "tuned sum", "tuned_sum", build, recipe, encoder, benchmarks, val, score, stop_after=stop_after, progress=progress
     )

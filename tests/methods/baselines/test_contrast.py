@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from color_world import COLORS, benchmark
+from color_world import COLORS, IMAGES, benchmark
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
@@ -13,6 +13,11 @@ from torch.nn.functional import normalize
 from cirlib.methods.baselines import contrast
 from cirlib.methods.baselines.contrast import ContrastRecipe, Temperature, batch_rows, contrast_loss, in_batch_scores
 from cirlib.types import InputError
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("CIRLIB_CACHE", str(tmp_path))
 
 
 def unit_rows(seed, *shape):
@@ -80,8 +85,34 @@ def test_key_follows_questions_answers_and_pictures():
     assert sorted(contrast.used_pictures(train)) == sorted(COLORS)
 
 
-@pytest.mark.parametrize("splits", [("val", "val"), ("train", "test"), ("train", "train")])
-def test_only_train_teaches_and_only_val_chooses(splits):
-    recipe, sets = ContrastRecipe(batch=4), [benchmark(split) for split in splits]
+def parts():
+    """Two benchmarks; the second says that a picture is missing."""
+    first, second = benchmark("train", count=4), benchmark("train", shift=2)
+    return [first, replace(second, missing=("black",), references=IMAGES.select([name for name in COLORS if name != "black"]))]
+
+
+def test_triplets_of_several_benchmarks_leave_out_what_misses_pictures():
+    with pytest.warns(UserWarning, match="4 of 12 training queries"):
+        triplets = contrast.Triplets(parts())
+    assert len(triplets) == 4 + 8 and "black" not in contrast.used_pictures(triplets.parts[1])
+    split = dict(triplets.split(np.array([11, 0, 3, 4])))
+    assert split == {0: [triplets.parts[0].queries[row] for row in (0, 3)], 1: [triplets.parts[1].queries[row] for row in (7, 0)]}
+    assert [number for number, _ in triplets.split(np.array([5]))] == [1]
+
+
+@pytest.mark.parametrize("benchmarks", [benchmark("val"), [benchmark("train"), benchmark("test")], [], benchmark("train", count=0)])
+def test_only_train_splits_with_queries_teach(benchmarks):
     with pytest.raises(InputError, match="train split"):
-        contrast.train_baseline("x", recipe, torch.nn.Identity(), None, {}, *sets, lambda *_: 0.0, lambda rows: rows)
+        contrast.Triplets(benchmarks)
+
+
+def run(val, score, choose="recall@10"):
+    recipe = ContrastRecipe(batch=4, choose=choose)
+    return contrast.train_baseline("x", recipe, torch.nn.Linear(1, 1), None, {}, contrast.Triplets(benchmark("train")), val, score, None)
+
+
+def test_only_val_chooses_and_by_what_the_score_gives(own_cache):
+    with pytest.raises(InputError, match="give a val split"):
+        run(benchmark("test"), lambda *_: {})
+    with pytest.raises(InputError, match="score gave ndcg; weights are chosen by 'recall@10'"):
+        run(benchmark("val"), lambda *_: {"ndcg": 1.0})
