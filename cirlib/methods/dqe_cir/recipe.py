@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from cirlib.methods.dqe_cir.attributes import Absent, Mode
-from cirlib.methods.dqe_cir.negatives import Hardest, MidZone, NegativeRule, Random, SteepestDrops
+from cirlib.methods.dqe_cir.negatives import Adaptive, Hardest, MidZone, NegativeRule, Random, SteepestDrops
 from cirlib.types import InputError
 
-RULES = {"random": Random, "hardest": Hardest, "steepest_drops": SteepestDrops, "midzone": MidZone}
+RULES = {"random": Random, "hardest": Hardest, "steepest_drops": SteepestDrops, "midzone": MidZone, "adaptive": Adaptive}
 IN_BATCH = "in_batch"
 
 
