@@ -116,7 +116,7 @@ class QFormer(nn.Module):
     def vision_fingerprint(self) -> dict[str, str]:
         """What decides the vision tokens, and nothing that training changes; the key of their cache."""
         if not self._vision_hash:
-            self._vision_hash = _hash_tensors([tensor for part in self.vision_tower for tensor in part.state_dict().values()])
+            self._vision_hash = hash_tensors([tensor for part in self.vision_tower for tensor in part.state_dict().values()])
         precision = str(next(self.vision_tower[1].parameters()).dtype)
         return {"vision": self._vision_hash, "transform": self.transform.fingerprint, "computed": precision, "kept": str(self.token_dtype)}
 
@@ -125,7 +125,7 @@ class QFormer(nn.Module):
         """What decides every output, hashed anew each time because training changes it."""
         frozen = {id(tensor) for part in self.vision_tower for tensor in part.state_dict(keep_vars=True).values()}
         rest = [tensor for tensor in self.model.state_dict(keep_vars=True).values() if id(tensor) not in frozen]
-        return {**self.vision_fingerprint, "qformer": _hash_tensors(rest), "context": str(self.context_length)}
+        return {**self.vision_fingerprint, "qformer": hash_tensors(rest), "context": str(self.context_length)}
 
     def unfreeze(self) -> "QFormer":
         """Let gradients reach all but the vision tower: Q-Former, query tokens, word embeddings, vision norm, projections, ITM head."""
@@ -248,7 +248,8 @@ def _cross_attention(qformer: nn.Module, on: bool) -> Iterator[None]:
             layer.has_cross_attention = True
 
 
-def _hash_tensors(tensors: Sequence[Tensor]) -> str:
+def hash_tensors(tensors: Sequence[Tensor]) -> str:
+    """SHA-256 of types, shapes and bits, for fingerprints."""
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())

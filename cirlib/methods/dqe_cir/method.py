@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cirlib._atomic import atomic_path, atomic_write_text
-from cirlib.backbones.qformer import _hash_tensors
+from cirlib.backbones.qformer import hash_tensors
 from cirlib.methods.dqe_cir.attributes import AttributeWeights
 from cirlib.methods.dqe_cir.query import ComposedQuery
 from cirlib.methods.qformer_encoder import QFormerEncoder, evaluating
@@ -48,7 +48,7 @@ class DqeCir:
         """What decides every output, for reports and keys."""
         own = self.composer.attributes
         kind = f"{own.mode}, {own.absent}, {'+'.join(own.groups)}"
-        return {**self.encoder.fingerprint, "attributes": kind, "attribute_weights": _hash_tensors(list(own.state_dict().values()))}
+        return {**self.encoder.fingerprint, "attributes": kind, "attribute_weights": hash_tensors(list(own.state_dict().values()))}
 
     def encode_gallery(self, images: ImageSet) -> Embeddings:
         """Unit rows (g, m, d), m vectors a picture, in the order of `images.ids`."""
