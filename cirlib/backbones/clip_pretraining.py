@@ -11,7 +11,6 @@ the difference of the two belt prompts, which is nearly nothing as long as no pi
 import argparse
 import json
 import math
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,13 +19,11 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from tqdm import tqdm
 
 from cirlib import _torchvision
 from cirlib._atomic import atomic_path
-from cirlib._cache import cache_dir
 from cirlib.backbones.bpe import train_merges, vocabulary_size, write_merges
+from cirlib.backbones.training_steps import run_steps
 from cirlib.data.atelier.captions import caption, sample_mention
 from cirlib.data.atelier.corpus import sentences
 from cirlib.data.atelier.prompts import value_prompts
@@ -107,6 +104,11 @@ class Student(torch.nn.Module):
         self.prototypes = torch.nn.Parameter(torch.randn(SPANS[-1].stop, dim))
         self.log_scale = torch.nn.Parameter(torch.tensor(math.log(20.0)))
 
+    @torch.no_grad()
+    def limit_scale(self) -> None:
+        """Keep the scale of the logits within [1, 100], as CLIP does."""
+        self.clip.logit_scale.clamp_(0, math.log(100))
+
     def classify(self, rows: Float[Tensor, "b d"], codes: Int[Tensor, "b a"]) -> Tensor:
         """Loss of naming the values of unit rows by their nearest prototypes."""
         return value_loss(rows, F.normalize(self.prototypes, dim=-1), self.log_scale.exp(), codes)
@@ -159,6 +161,31 @@ class Batches:
         return (batch - self.mean) / self.std
 
 
+class Losses:
+    """The losses of one step, by name."""
+
+    def __init__(self, recipe: Recipe, student: Student, accelerator, batches: Batches) -> None:
+        self.recipe, self.student, self.accelerator, self.batches = recipe, student, accelerator, batches
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        """Losses of a step."""
+        recipe, student, clip = self.recipe, self.student, self.student.clip
+        batch = {name: tensor.to(self.accelerator.device) for name, tensor in self.batches(step).items()}
+        with self.accelerator.autocast():
+            image = F.normalize(clip.encode_image(batch["images"]).float(), dim=-1)
+            text = encode_trimmed(clip, batch["tokens"])
+            prompts = encode_trimmed(clip, batch["prompts"])
+        scale, codes = clip.logit_scale.exp(), batch["codes"]
+        named = codes.masked_fill(~batch["mentioned"], -1)
+        return {
+            "pairs": contrastive_loss(image, text, scale, caption_fits(codes, batch["mentioned"])),
+            "values": recipe.value_weight * value_loss(image, prompts, scale, codes),
+            "pictures": recipe.prototype_weight * student.classify(image, codes),
+            "captions": recipe.prototype_weight * student.classify(text, named),
+            "prompts": recipe.prototype_weight * student.classify(prompts, PROMPT_CODES.to(prompts.device)),
+        }
+
+
 def learning_rate(step: int, recipe: Recipe) -> float:
     """Linear warm-up, then a cosine towards the horizon, brought down to zero in a line over the last steps."""
     if step < recipe.warmup:
@@ -203,63 +230,20 @@ def pretrain(recipe: Recipe, out: Path) -> None:
     )
     accelerator = Accelerator(mixed_precision="bf16")
     model = accelerator.prepare(Student(clip, config["embed_dim"]))
-    optimizers = [accelerator.prepare(optimizer) for optimizer in build_optimizers(accelerator.unwrap_model(model), recipe)]
-    seconds = _train(recipe, model, optimizers, accelerator, batches)
-    _write_checkpoint(out, accelerator.unwrap_model(model).clip, config, recipe, seconds, str(accelerator.device))
-
-
-def _train(recipe: Recipe, model, optimizers, accelerator, batches: Batches) -> float:
-    """Run the remaining steps; returns the seconds spent over all runs. The state is saved every 250 steps."""
-    state_file = cache_dir("pretraining") / "clip.pt"
-    first, seconds = 0, 0.0
-    if state_file.exists():
-        state = torch.load(state_file, map_location="cpu", weights_only=True)
-        if state["recipe"] == asdict(recipe):
-            accelerator.unwrap_model(model).load_state_dict(state["model"])
-            for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-                optimizer.load_state_dict(saved)
-            first, seconds = state["step"], state["seconds"]
-    started = time.monotonic()
-    # Sixty-five tokens are too few for the blocked attention that torch picks on a CPU; the plain one takes half the time.
-    backend = SDPBackend.MATH if accelerator.device.type == "cpu" else SDPBackend.EFFICIENT_ATTENTION
-    progress = tqdm(range(first, recipe.steps), initial=first, total=recipe.steps, desc="CLIP", mininterval=10)
-    for step in progress:
-        with sdpa_kernel(backend):
-            losses = _step(recipe, step, model, optimizers, accelerator, batches(step))
-        progress.set_postfix({name: f"{value:.3f}" for name, value in losses.items()}, refresh=False)
-        if (step + 1) % 250 == 0 and accelerator.is_main_process:
-            spent = seconds + time.monotonic() - started
-            state = {"recipe": asdict(recipe), "step": step + 1, "seconds": spent, "model": accelerator.unwrap_model(model).state_dict()}
-            with atomic_path(state_file) as draft:
-                torch.save({**state, "optimizers": [optimizer.state_dict() for optimizer in optimizers]}, draft)
-    return seconds + time.monotonic() - started
-
-
-def _step(recipe: Recipe, step: int, model, optimizers, accelerator, batch: dict[str, Tensor]) -> dict[str, float]:
-    batch = {name: tensor.to(accelerator.device) for name, tensor in batch.items()}
-    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-        group["lr"] = learning_rate(step, recipe)
-    with accelerator.autocast():
-        image = F.normalize(model.clip.encode_image(batch["images"]).float(), dim=-1)
-        text = encode_trimmed(model.clip, batch["tokens"])
-        prompts = encode_trimmed(model.clip, batch["prompts"])
-    scale, codes = model.clip.logit_scale.exp(), batch["codes"]
-    named = codes.masked_fill(~batch["mentioned"], -1)
-    losses = {
-        "pairs": contrastive_loss(image, text, scale, caption_fits(codes, batch["mentioned"])),
-        "values": recipe.value_weight * value_loss(image, prompts, scale, codes),
-        "pictures": recipe.prototype_weight * model.classify(image, codes),
-        "captions": recipe.prototype_weight * model.classify(text, named),
-        "prompts": recipe.prototype_weight * model.classify(prompts, PROMPT_CODES.to(prompts.device)),
-    }
-    accelerator.backward(sum(losses.values()))
-    accelerator.clip_grad_norm_(model.parameters(), 1.0)
-    for optimizer in optimizers:
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    with torch.no_grad():
-        model.clip.logit_scale.clamp_(0, math.log(100))
-    return {name: loss.item() for name, loss in losses.items()}
+    student = accelerator.unwrap_model(model)
+    optimizers = [accelerator.prepare(optimizer) for optimizer in build_optimizers(student, recipe)]
+    seconds = run_steps(
+        "clip",
+        asdict(recipe),
+        model,
+        optimizers,
+        accelerator,
+        Losses(recipe, model, accelerator, batches),
+        steps=recipe.steps,
+        rate=lambda step: learning_rate(step, recipe),
+        after_step=student.limit_scale,
+    )
+    _write_checkpoint(out, student.clip, config, recipe, seconds, str(accelerator.device))
 
 
 def _write_checkpoint(out: Path, model: torch.nn.Module, config: dict, recipe: Recipe, seconds: float, device: str) -> None:

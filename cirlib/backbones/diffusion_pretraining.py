@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from cirlib.backbones.clip_text_export import export_text_encoder, export_tokeni
 from cirlib.backbones.diffusion import LatentDiffusion
 from cirlib.backbones.diffusion_checkpoint import DiffusionParts, write_diffusion
 from cirlib.backbones.miniature import miniature_path
-from cirlib.backbones.training_steps import run_steps
+from cirlib.backbones.training_steps import learning_rate, run_steps
 from cirlib.backbones.vae_pretraining import latents_of
 from cirlib.data.atelier.captions import caption, dictionary_text
 from cirlib.data.atelier.render import split_pixels
@@ -164,7 +165,9 @@ def pretrain(recipe: Recipe, out: Path, clip_folder: Path | None = None, progres
     parts.unet.train().requires_grad_(True)
     unet = accelerator.prepare(parts.unet)
     optimizers = [accelerator.prepare(optimizer) for optimizer in build_optimizers(parts.unet, recipe)]
-    seconds = run_steps("unet", asdict(recipe), unet, optimizers, accelerator, Losses(recipe, diffusion, unet, accelerator), progress)
+    losses = Losses(recipe, diffusion, unet, accelerator)
+    rate = partial(learning_rate, steps=recipe.steps, peak=recipe.peak_rate, warmup=recipe.warmup)
+    seconds = run_steps("unet", asdict(recipe), unet, optimizers, accelerator, losses, steps=recipe.steps, rate=rate, progress=progress)
     training = {
         "recipe": asdict(recipe),
         "seconds": round(seconds),

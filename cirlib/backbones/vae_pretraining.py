@@ -12,6 +12,7 @@ import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from cirlib import _torchvision
 from cirlib._atomic import atomic_write_text
-from cirlib.backbones.training_steps import run_steps
+from cirlib.backbones.training_steps import learning_rate, run_steps
 from cirlib.data.atelier.render import split_pixels
 
 
@@ -153,7 +154,10 @@ def pretrain(phases: Mapping[str, Recipe], out: Path, progress: bool = True) -> 
     for name, recipe in phases.items():
         optimizer = accelerator.prepare(torch.optim.AdamW(model.parameters(), recipe.peak_rate, betas=(0.9, 0.99), weight_decay=0.0))
         losses = Losses(recipe, accelerator.unwrap_model(model), accelerator)
-        seconds += run_steps(name, asdict(recipe), model, [optimizer], accelerator, losses, progress)
+        rate = partial(learning_rate, steps=recipe.steps, peak=recipe.peak_rate, warmup=recipe.warmup)
+        seconds += run_steps(
+            name, asdict(recipe), model, [optimizer], accelerator, losses, steps=recipe.steps, rate=rate, progress=progress
+        )
     vae = accelerator.unwrap_model(model).eval()
     vae.register_to_config(scaling_factor=round(1 / latents_of(vae, losses.pixels[:1024]).std().item(), 4))
     vae.half().save_pretrained(out / "vae")

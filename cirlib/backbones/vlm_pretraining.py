@@ -8,7 +8,6 @@ lessons in every step (`vlm_lessons`), with the loss on the answers' tokens only
 
 import argparse
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,14 +18,12 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from tqdm import tqdm
 
 from cirlib import _torchvision
-from cirlib._atomic import atomic_path, atomic_write_text
-from cirlib._cache import cache_dir
+from cirlib._atomic import atomic_write_text
 from cirlib.backbones.clip import Clip, load_clip
 from cirlib.backbones.miniature import CHECKPOINTS, miniature_path
+from cirlib.backbones.training_steps import run_steps
 from cirlib.backbones.vlm_lessons import Lesson, picture_lesson, sentences, text_lesson
 from cirlib.backbones.vlm_miniature import IMAGE_TOKENS, build_processor, model_config, save_vlm, train_tokenizer
 from cirlib.backbones.vlm_training_parts import answer_loss, batched_vision, patch_rows, token_rows, truth_loss
@@ -34,8 +31,6 @@ from cirlib.data.atelier.render import split_pixels
 from cirlib.data.atelier.schema import ATTRIBUTES
 from cirlib.data.atelier.splits import picture
 from cirlib.data.atelier.truth import NAMES, value_codes
-
-SAVE_EVERY = 250  # steps
 
 
 @dataclass(frozen=True)
@@ -128,15 +123,13 @@ def teacher_tokens(clip: Clip, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor
 
 
 class Trainer:
-    """Both stages over one student; the state lies in the cache and is saved every `SAVE_EVERY` steps."""
+    """Both stages over one student."""
 
     def __init__(self, recipe: Recipe, accelerator: Any, vlm: nn.Module, teacher: Clip, batches: Batches) -> None:
         self.recipe, self.accelerator, self.teacher, self.batches = recipe, accelerator, teacher, batches
         student = Student(vlm, teacher.model.visual.conv1.out_channels)
         self.student = accelerator.prepare(student)
         self.optimizers = [accelerator.prepare(optimizer) for optimizer in build_optimizers(student, recipe)]
-        self.state_file = cache_dir("pretraining") / "vlm.pt"
-        self.seconds, self.done = 0.0, 0
 
     def tower_losses(self, step: int) -> dict[str, Tensor]:
         """Losses of the first stage."""
@@ -168,48 +161,24 @@ class Trainer:
             batch = token_rows(self.batches.processor, part)
             yield {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
 
-    def run(self) -> None:
-        """Run what remains of both stages."""
-        self._resume()
-        recipe, started = self.recipe, time.monotonic()
-        total = recipe.tower_steps + recipe.steps
-        backend = SDPBackend.MATH if self.accelerator.device.type == "cpu" else SDPBackend.EFFICIENT_ATTENTION  # few tokens: see the CLIP
-        progress = tqdm(range(self.done, total), initial=self.done, total=total, desc="VLM", mininterval=10)
-        for step in progress:
-            lesson = step - recipe.tower_steps
-            with sdpa_kernel(backend):
-                losses = self.lesson_losses(lesson) if lesson >= 0 else self.tower_losses(step)
-                self._update(losses, learning_rate(step, recipe))
-            progress.set_postfix({name: f"{loss.item():.3f}" for name, loss in losses.items()}, refresh=False)
-            if (step + 1) % SAVE_EVERY == 0 and self.accelerator.is_main_process:
-                self._save(step + 1, self.seconds + time.monotonic() - started)
-        self.seconds += time.monotonic() - started
+    def losses(self, step: int) -> dict[str, Tensor]:
+        """Losses of a step; `step` counts both stages."""
+        lesson = step - self.recipe.tower_steps
+        return self.lesson_losses(lesson) if lesson >= 0 else self.tower_losses(step)
 
-    def _update(self, losses: dict[str, Tensor], rate: float) -> None:
-        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
-            group["lr"] = rate
-        self.accelerator.backward(sum(losses.values()))
-        self.accelerator.clip_grad_norm_(self.student.parameters(), 1.0)
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-
-    def _save(self, step: int, seconds: float) -> None:
-        state = {"recipe": asdict(self.recipe), "step": step, "seconds": seconds}
-        model = self.accelerator.unwrap_model(self.student).state_dict()
-        with atomic_path(self.state_file) as draft:
-            torch.save({**state, "model": model, "optimizers": [optimizer.state_dict() for optimizer in self.optimizers]}, draft)
-
-    def _resume(self) -> None:
-        if not self.state_file.exists():
-            return
-        state = torch.load(self.state_file, map_location="cpu", weights_only=True)
-        if state["recipe"] != asdict(self.recipe):
-            return
-        self.accelerator.unwrap_model(self.student).load_state_dict(state["model"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        self.done, self.seconds = state["step"], state["seconds"]
+    def run(self) -> float:
+        """Run what remains of both stages; returns the seconds spent over all runs."""
+        recipe = self.recipe
+        return run_steps(
+            "vlm",
+            asdict(recipe),
+            self.student,
+            self.optimizers,
+            self.accelerator,
+            self.losses,
+            steps=recipe.tower_steps + recipe.steps,
+            rate=lambda step: learning_rate(step, recipe),
+        )
 
 
 def pretrain(recipe: Recipe, out: Path) -> None:
@@ -225,9 +194,9 @@ def pretrain(recipe: Recipe, out: Path) -> None:
     vlm = Qwen2_5_VLForConditionalGeneration(config)
     teacher = load_clip(miniature_path("clip"), device=str(accelerator.device))
     trainer = Trainer(recipe, accelerator, vlm, teacher, Batches(recipe, processor))
-    trainer.run()
+    seconds = trainer.run()
     if accelerator.is_main_process:
-        _write(out, vlm, processor, recipe, trainer.seconds, str(accelerator.device))
+        _write(out, vlm, processor, recipe, seconds, str(accelerator.device))
 
 
 def _write(out: Path, vlm: nn.Module, processor: Any, recipe: Recipe, seconds: float, device: str) -> None:

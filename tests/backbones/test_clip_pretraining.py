@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from interruptions import interruption, record_steps
 from tiny_clip import CONTEXT
 
-from cirlib.backbones import clip_pretraining
+from cirlib.backbones import clip_pretraining, training_steps
 from cirlib.backbones.clip import Clip, load_clip
 from cirlib.backbones.clip_pretraining import (
     MEAN,
@@ -20,7 +21,9 @@ from cirlib.backbones.clip_pretraining import (
     SPANS,
     STD,
     Batches,
+    Losses,
     Recipe,
+    Student,
     caption_fits,
     contrastive_loss,
     encode_trimmed,
@@ -184,44 +187,26 @@ def tiny_config(vocabulary: int) -> dict:
     }
 
 
-def works(step: int) -> bool:
-    """Only the first steps and those around the saved state of step 250 are real; the others would only take time."""
-    return step < 2 or step >= 248
-
-
-class FewBatches(Batches):
-    def __call__(self, step: int) -> dict[str, torch.Tensor]:
-        return super().__call__(step) if works(step) else {}
-
-
 @pytest.fixture
 def steps_taken(few_pictures: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """A tiny model; the list fills with the steps that the training takes."""
+    """A tiny model, saved every second step; the list fills with the steps that the training takes."""
     from accelerate.state import AcceleratorState
 
-    taken: list[int] = []
-    real_step = clip_pretraining._step
-
-    def step(recipe, number, *rest):
-        taken.append(number)
-        return real_step(recipe, number, *rest) if works(number) else {}
-
     monkeypatch.setattr(clip_pretraining, "model_config", tiny_config)
-    monkeypatch.setattr(clip_pretraining, "Batches", FewBatches)
-    monkeypatch.setattr(clip_pretraining, "_step", step)
-    yield taken
+    monkeypatch.setattr(training_steps, "SAVE_EVERY", 2)
+    yield record_steps(monkeypatch, Losses, "__call__")
     AcceleratorState._reset_state(True)  # the precision of one training must not reach the next test
 
 
 SHORT = Recipe(pictures=8, steps=2, cooldown=1, batch=4, merges=30, corpus=20, warmup=1)
-LONG = replace(SHORT, steps=253)
+LONG = replace(SHORT, steps=4)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_clip(folder, device="cpu").model.state_dict()
 
 
-def test_pretraining_writes_a_checkpoint_that_loads(tmp_path: Path, steps_taken: list[int]):
+def test_pretraining_writes_a_checkpoint_that_loads(tmp_path: Path, steps_taken: list[int], monkeypatch: pytest.MonkeyPatch):
     pretrain(SHORT, tmp_path / "clip")
     clip = load_clip(tmp_path / "clip", device="cpu")
     assert steps_taken == [0, 1] and clip.embedding_dim == 16 and clip.image_size == 96
@@ -229,34 +214,40 @@ def test_pretraining_writes_a_checkpoint_that_loads(tmp_path: Path, steps_taken:
     assert clip.encode_texts(["a red dress"]).isfinite().all()
     training = json.loads((tmp_path / "clip" / "training.json").read_text())
     assert training["recipe"]["steps"] == 2 and training["parameters"] == sum(p.numel() for p in clip.model.parameters())
+    monkeypatch.setenv("CIRLIB_CACHE", str(tmp_path / "other cache"))
     pretrain(SHORT, tmp_path / "again")
+    assert steps_taken == [0, 1, 0, 1]
     for name, tensor in weights(tmp_path / "again").items():
         assert torch.equal(tensor, clip.model.state_dict()[name]), f"the same recipe gives the same {name}"
 
 
 def test_an_interrupted_pretraining_goes_on_where_it_was_saved(tmp_path: Path, steps_taken: list[int], monkeypatch: pytest.MonkeyPatch):
-    whole_step = clip_pretraining._step
-
-    def step(recipe, number, *rest):
-        if number == 251:
-            raise KeyboardInterrupt
-        return whole_step(recipe, number, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(clip_pretraining, "_step", step)
-        with pytest.raises(KeyboardInterrupt):
-            pretrain(LONG, tmp_path / "resumed")
-    assert steps_taken == list(range(251)) and not (tmp_path / "resumed" / "open_clip_model.safetensors").exists()
-    steps_taken.clear()
+    with interruption(Losses, "__call__", step=3):
+        pretrain(LONG, tmp_path / "resumed")
+    assert steps_taken == [0, 1, 2] and not (tmp_path / "resumed" / "open_clip_model.safetensors").exists()
     pretrain(LONG, tmp_path / "resumed")
-    assert steps_taken == [250, 251, 252]
+    assert steps_taken == [0, 1, 2, 2, 3]
     monkeypatch.setenv("CIRLIB_CACHE", str(tmp_path / "other cache"))
-    steps_taken.clear()
     pretrain(LONG, tmp_path / "whole")
-    assert steps_taken == list(range(253)), "nothing was saved there"
+    assert steps_taken == [0, 1, 2, 2, 3, 0, 1, 2, 3], "nothing was saved there"
     resumed, whole = weights(tmp_path / "resumed"), weights(tmp_path / "whole")
     for name, tensor in whole.items():
         assert torch.equal(resumed[name], tensor), name
+
+
+def test_the_scale_of_the_logits_stays_within_its_bounds(tmp_path: Path, steps_taken: list[int], monkeypatch: pytest.MonkeyPatch):
+    sizes = []
+    real = Student.limit_scale
+
+    def limit(student: Student) -> None:
+        with torch.no_grad():
+            student.clip.logit_scale.add_(9.0)
+        real(student)
+        sizes.append(student.clip.logit_scale.exp().item())
+
+    monkeypatch.setattr(Student, "limit_scale", limit)
+    pretrain(SHORT, tmp_path / "clip")
+    assert sizes == pytest.approx([100.0, 100.0])
 
 
 def test_a_state_of_another_recipe_is_left_alone(tmp_path: Path, steps_taken: list[int]):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from interruptions import interruption, record_steps
 
 from cirlib.backbones import qformer_pretraining
 from cirlib.backbones.clip_pretraining import SPANS
@@ -157,31 +158,17 @@ def steps_taken(few_pictures: None, monkeypatch: pytest.MonkeyPatch) -> Iterator
     """A tiny model, saved every second step; the list fills with the steps that the training takes."""
     from accelerate.state import AcceleratorState
 
-    taken: list[int] = []
-    real_step = qformer_pretraining._step
     monkeypatch.setattr(qformer_pretraining, "build_model", partial(build_model, vision=TINY_VISION, qformer=TINY_QFORMER))
     monkeypatch.setattr(qformer_pretraining, "SAVE_EVERY", 2)
-    monkeypatch.setattr(
-        qformer_pretraining, "_step", lambda recipe, number, *rest: (taken.append(number), real_step(recipe, number, *rest))[1]
-    )
-    yield taken
+    yield record_steps(monkeypatch, qformer_pretraining, "_step")
     AcceleratorState._reset_state(True)  # the precision of one training must not reach the next test
 
 
 def test_pretraining_writes_a_checkpoint_and_goes_on_where_it_was_saved(
     tmp_path: Path, steps_taken: list[int], monkeypatch: pytest.MonkeyPatch
 ):
-    whole_step = qformer_pretraining._step
-
-    def step(recipe, number, *rest):
-        if number == 2:
-            raise KeyboardInterrupt
-        return whole_step(recipe, number, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(qformer_pretraining, "_step", step)
-        with pytest.raises(KeyboardInterrupt):
-            pretrain(SHORT, tmp_path / "resumed")
+    with interruption(qformer_pretraining, "_step", step=2):
+        pretrain(SHORT, tmp_path / "resumed")
     assert steps_taken == [0, 1] and not (tmp_path / "resumed").exists()
     pretrain(SHORT, tmp_path / "resumed")
     assert steps_taken == [0, 1, 2]

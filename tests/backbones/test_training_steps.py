@@ -7,9 +7,9 @@ import torch
 from accelerate import Accelerator
 
 from cirlib.backbones import training_steps
-from cirlib.backbones.training_steps import run_steps
+from cirlib.backbones.training_steps import learning_rate, run_steps
 
-RECIPE = {"steps": 8, "peak_rate": 0.1, "warmup": 2}
+RECIPE = {"steps": 8, "peak_rate": 0.1}
 
 
 class Interrupted(Exception):
@@ -29,7 +29,10 @@ def train(recipe: dict, stop: int | None = None) -> tuple[torch.Tensor, list[int
         points = torch.randn(5, 2, generator=torch.Generator().manual_seed(step))
         return {"square": (model(points) - points.sum(1, keepdim=True)).square().mean(), "size": 0.1 * model.weight.abs().sum()}
 
-    run_steps("line", recipe, model, [optimizer], Accelerator(cpu=True), losses, progress=False)
+    def rate(step: int) -> float:
+        return learning_rate(step, recipe["steps"], recipe["peak_rate"], warmup=2)
+
+    run_steps("line", recipe, model, [optimizer], Accelerator(cpu=True), losses, steps=recipe["steps"], rate=rate, progress=False)
     return model.weight.detach().clone(), seen
 
 
@@ -54,3 +57,22 @@ def test_a_finished_run_is_not_repeated_and_another_recipe_starts_anew():
     again, seen = train(RECIPE)
     assert seen == [] and torch.equal(again, weight)
     assert train(RECIPE | {"peak_rate": 0.2})[1] == list(range(8))
+
+
+def test_rates_are_set_before_a_step_and_what_comes_after_it_is_saved(tmp_path: Path):
+    model = torch.nn.Linear(1, 1, bias=False)
+    optimizer, seen = torch.optim.SGD(model.parameters()), []
+
+    def limit() -> None:
+        seen.append((optimizer.param_groups[0]["lr"], model.weight.item()))
+        with torch.no_grad():
+            model.weight.fill_(2.0)
+
+    def losses(step: int) -> dict[str, torch.Tensor]:
+        return {"weight": model.weight.sum()}  # its gradient is 1
+
+    rates, machine = [0.1, 0.2, 0.4], Accelerator(cpu=True)
+    run_steps("weight", {}, model, [optimizer], machine, losses, steps=3, rate=rates.__getitem__, after_step=limit, progress=False)
+    assert [rate for rate, _ in seen] == rates
+    assert [weight for _, weight in seen][1:] == pytest.approx([2 - 0.2, 2 - 0.4])
+    assert torch.load(tmp_path / "pretraining" / "weight.pt", weights_only=True)["model"]["weight"].item() == 2.0

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from interruptions import interruption, record_steps
 from PIL import Image
 
-from cirlib.backbones import vlm_miniature, vlm_pretraining
+from cirlib.backbones import training_steps, vlm_miniature, vlm_pretraining
 from cirlib.backbones.clip import load_clip
 from cirlib.backbones.miniature import miniature_path
 from cirlib.backbones.vlm import load_vlm
-from cirlib.backbones.vlm_pretraining import Batches, Recipe, learning_rate, pretrain, teacher_tokens
+from cirlib.backbones.vlm_pretraining import Batches, Recipe, Trainer, learning_rate, pretrain, teacher_tokens
 from cirlib.backbones.vlm_prompts import CAPTION_PROMPT
 from cirlib.data.atelier import render
 
@@ -31,7 +32,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("CIRLIB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(render, "SHARD", 8)
     monkeypatch.setattr(vlm_pretraining, "model_config", lambda tokenizer: vlm_miniature.model_config(tokenizer, VISION, TEXT))
-    monkeypatch.setattr(vlm_pretraining, "SAVE_EVERY", 4)
+    monkeypatch.setattr(training_steps, "SAVE_EVERY", 3)
     yield
     AcceleratorState._reset_state(True)  # the precision of one training must not reach the next test
 
@@ -61,16 +62,18 @@ def test_pretraining_writes_a_checkpoint_that_loads(small: None, tmp_path: Path)
 
 
 def test_an_interrupted_pretraining_goes_on_where_it_was_saved(small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pretrain(SHORT, tmp_path / "whole")
-    (state,) = (tmp_path / "cache" / "pretraining").iterdir()
-    assert torch.load(state, weights_only=True)["step"] == 4
-    with monkeypatch.context() as patch:  # the first stage and two lessons are not repeated
-        patch.setattr(vlm_pretraining.Trainer, "tower_losses", None)
+    taken = record_steps(monkeypatch, Trainer, "losses")
+    with interruption(Trainer, "losses", step=4):  # the second stage has begun, and was saved once
         pretrain(SHORT, tmp_path / "resumed")
+    assert taken == [0, 1, 2, 3] and not (tmp_path / "resumed").exists()
+    pretrain(SHORT, tmp_path / "resumed")
+    assert taken == [0, 1, 2, 3, 3, 4]
+    monkeypatch.setenv("CIRLIB_CACHE", str(tmp_path / "other cache"))
+    pretrain(SHORT, tmp_path / "whole")
+    assert taken == [0, 1, 2, 3, 3, 4, *range(5)], "nothing was saved there"
     for name, tensor in weights(tmp_path / "whole").items():
         assert torch.equal(tensor, weights(tmp_path / "resumed")[name]), name
-    with monkeypatch.context() as patch, pytest.raises(TypeError):  # another recipe takes up no state
-        patch.setattr(vlm_pretraining.Trainer, "tower_losses", None)
+    with interruption(Trainer, "losses", step=0):  # another recipe takes up no state
         pretrain(replace(SHORT, seed=1), tmp_path / "other")
 
 
