@@ -105,6 +105,7 @@ class InversionObjective(nn.Module):
         return {"image": recipe.image_weight / whole * image, "phrase": recipe.phrase_weight / whole * phrase}
 
 
+@torch.enable_grad()  # a search, which asks for no gradients, inverts too
 def invert(
     recipe: InversionRecipe,
     encoder: ClipEncoder,
@@ -148,7 +149,7 @@ def invert(
             progress=progress,
         )
         objective.fold()
-        rows.append(objective.average.cpu())
+        rows.append(objective.average.detach().cpu())
     return torch.cat(rows)
 
 
