@@ -140,7 +140,8 @@ class VisualInjection(nn.Module):
         if self.grid:
             patches = adaptive_avg_pool2d(patches, self.grid)
         patches = self.projection(patches.flatten(2).transpose(1, 2))  # (b, p, t)
-        return torch.stack([adapter.keys(patches) for adapter in self.adapters], dim=1)
+        keys = torch.stack([adapter.keys(patches) for adapter in self.adapters], dim=1)
+        return keys.float()  # the text tower decides about mixed precision on its own
 
     def after_block(self, keys: Float[Tensor, "b a p h"], columns: Int[Tensor, " b"], ends: Int[Tensor, " b"]) -> AfterBlock:
         """The change for `clip_text.encode_token_sequence`.

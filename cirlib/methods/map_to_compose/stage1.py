@@ -81,11 +81,12 @@ class MappingLosses(nn.Module):
         composer, recipe = self.composer, self.recipe
         keys = None if batch.tokens is None else composer.keys(batch.tokens)
         sentences = composer(self.clip, self.prompt.repeat(len(batch.features)), composer.mapper(batch.features), keys)
-        losses = {"align": contrast(batch.targets, sentences, 1 / recipe.temperature)}
-        if batch.captions is not None:
-            losses["soft"] = recipe.soft_weight * soft_alignment(batch.captions, batch.targets, sentences, recipe.temperature)
-        if recipe.ref_weight:
-            losses["ref"] = recipe.ref_weight * contrast(batch.features, sentences, 1 / recipe.temperature)
+        with torch.autocast(sentences.device.type, enabled=False):
+            losses = {"align": contrast(batch.targets, sentences, 1 / recipe.temperature)}
+            if batch.captions is not None:
+                losses["soft"] = recipe.soft_weight * soft_alignment(batch.captions, batch.targets, sentences, recipe.temperature)
+            if recipe.ref_weight:
+                losses["ref"] = recipe.ref_weight * contrast(batch.features, sentences, 1 / recipe.temperature)
         return losses
 
 

@@ -85,16 +85,20 @@ class ComposingLosses(nn.Module):
 
     def forward(self, batch: ComposingBatch) -> dict[str, Float[Tensor, ""]]:
         """Losses of one batch by name."""
-        recipe, composer = self.recipe, self.composer
-        words = composer.mapper(batch.references)
-        keys = batch.keys if batch.tokens is None else composer.keys(batch.tokens)
-        composed = composer(self.clip, batch.sentences, words, keys)
+        words = self.composer.mapper(batch.references)
+        keys = batch.keys if batch.tokens is None else self.composer.keys(batch.tokens)
+        composed, mapped = self.composer(self.clip, batch.sentences, words, keys), None
+        if self.recipe.map_weight or self.recipe.soft_weight:
+            mapped = self.composer(self.clip, self.prompt.repeat(len(words)), words, keys)
+        with torch.autocast(composed.device.type, enabled=False):
+            return self._compare(batch, composed, mapped)
+
+    def _compare(self, batch: ComposingBatch, composed: Tensor, mapped: Tensor | None) -> dict[str, Tensor]:
+        recipe = self.recipe
         losses = {
             "i2t": one_way_contrast(batch.targets, composed, recipe.temperature) / 2,
             "t2i": hard_contrast(composed, batch.targets, recipe.temperature, recipe.negatives, recipe.mixing) / 2,
         }
-        if recipe.map_weight or recipe.soft_weight:
-            mapped = composer(self.clip, self.prompt.repeat(len(words)), words, keys)
         if recipe.map_weight:
             losses["map"] = recipe.map_weight * contrast(batch.references, mapped, 1 / recipe.temperature)
         if recipe.soft_weight:

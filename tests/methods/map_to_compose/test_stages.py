@@ -133,6 +133,16 @@ def test_an_interrupted_stage_2_ends_where_an_uninterrupted_one_does(encoder, co
     assert same(weights(whole.method.composer), weights(parts.method.composer))
 
 
+def test_mixed_precision_changes_rounding_only(encoder, pictures, captions, composer, data, stage1, stage2):
+    for make, train, parts in (
+        (stage1, train_stage1, (pictures, captions)),
+        (stage2, train_stage2, (composer, data)),
+    ):
+        runs = [train(make(steps=1, precision=precision), encoder, *parts, progress=False) for precision in ("fp32", "bf16")]
+        totals = [run.outcome.history[0]["total"] for run in runs]
+        assert totals[0] == pytest.approx(totals[1], rel=0.05) and totals[0] != totals[1]
+
+
 @pytest.mark.parametrize("injection", [True, False])
 def test_stage_2_takes_any_mapper(tiny, encoder, composer, data, stage2, injection):
     torch.manual_seed(0)
