@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from cirlib import __version__
-from cirlib.types import InputError
+from cirlib._input_error import InputError
 
 COMMANDS = ("check", "data", "index", "search", "score", "submit", "bench")
 

@@ -1,4 +1,4 @@
-"""The nouns that every part of cirlib shares. Floor 0: this file imports nothing of ours.
+"""The nouns that every part of cirlib shares. Floor 0: of ours this file imports its error alone.
 
 A `Query` asks, an `ImageSet` holds pictures, a `Benchmark` joins queries, gallery and protocol,
 `Embeddings` are what a method produces, and a `Report` is what the evaluation hands back.
@@ -12,13 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-
-class InputError(ValueError):
-    """Something that the user gave cannot be used.
-
-    The message is one line: what was given, what is allowed, what to do. The command line prints it without a traceback.
-    """
-
+from cirlib._input_error import InputError
 
 ChangeKind = Literal["set", "add", "remove", "relative", "open"]
 

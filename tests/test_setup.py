@@ -117,9 +117,12 @@ def test_ci_runs_what_people_run(repo_root):
     assert script.rstrip().endswith("make test"), "the last lines are pytest's own"
 
 
-def test_the_command_is_there():
-    done = subprocess.run([sys.executable, "-m", "cirlib.cli", "--version"], capture_output=True, text=True, check=True)
+def test_the_command_is_there_and_says_its_version_without_loading_torch():
+    command = [sys.executable, "-X", "importtime", "-m", "cirlib.cli", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == f"cirlib {cirlib.__version__}\n"
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "argparse" in loaded and not loaded & {"torch", "numpy", "PIL", "cirlib.types"}
 
 
 @pytest.mark.parametrize("name", ["fashioniq", "cirr", "circo", "genecis", "dfmm", "laion_cir", "synth_triplets", "one-to-come"])

@@ -15,8 +15,8 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cirlib._input_error import InputError
 from cirlib.bench.measure import in_fresh_process, measure
-from cirlib.types import InputError
 
 _DIM = 512
 _PROVIDERS = ("habit", "cirlib")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cirlib._input_error import InputError
 from cirlib.commands.index import MINIATURE_NOTE
-from cirlib.types import InputError
 
 if TYPE_CHECKING:
     from PIL import Image
