@@ -3,7 +3,7 @@
 import argparse
 import importlib
 
-BENCHES = ("ranking",)
+BENCHES = ("ranking", "midzone")
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:

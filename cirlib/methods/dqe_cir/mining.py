@@ -111,7 +111,7 @@ def mine(
                 bar.update(len(rows))
             continue
         fitted = _calibrated(rule, query, gallery, pool, board, chunk_size)
-        tally.bounds.append(fitted.bounds)
+        tally.bounds += [fitted.bounds] if fitted.bounds else []
         for rows, scores in relevance_blocks(
             query, gallery, pool.queries, board.candidates, query_block=query_block, chunk_size=chunk_size
         ):
@@ -121,7 +121,7 @@ def mine(
             bar.update(len(rows))
     bar.close()
     sets = tally.sets(() if rule.reads_scores else tuple(pool.candidates.cpu().sort().values for pool in pools))
-    return Mined(sets, tally.widened, {"rule": rule.name, **tally.log(sets)})
+    return Mined(sets, tally.widened, {"rule": rule.name, **tally.log(sets, rule.reads_scores)})
 
 
 class _Board:
@@ -199,13 +199,13 @@ class _Tally:
             listed[start + torch.arange(len(columns))] = columns
         return NegativeSets(offsets, listed, self.pool, pools)
 
-    def log(self, sets: NegativeSets) -> dict[str, Any]:
+    def log(self, sets: NegativeSets, read: bool) -> dict[str, Any]:
         """See `Mined`."""
         sizes = sets.sizes.double()
         spread = torch.quantile(sizes, torch.tensor(PERCENTILES, dtype=torch.float64) / 100).tolist()
         size = {"mean": float(sizes.mean()), "std": float(sizes.std(correction=0))} | _named(spread)
         log = {"size": size, "widened": float(self.widened.double().mean()), "bounds": self.bounds}
-        if not self.bounds:
+        if not read:
             return log
         log["gap"] = _named(_percentiles(self.gaps))
         log["above"] = self.above / self.queries

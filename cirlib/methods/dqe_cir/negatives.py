@@ -7,14 +7,24 @@ The gap is read about the paper's Delta-score, its form and sign are inferred. T
 our choice, because the paper's equations could not be read. `SteepestDrops` is QuRe's rule, from its paper and its released code.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from cirlib.methods.dqe_cir.zones import Zones, allowed_candidates, between, check_sizes, gaps, nearest, or_else, quantiles_above_zero
+from cirlib.methods.dqe_cir.zones import (
+    Zones,
+    allowed_candidates,
+    between,
+    check_sizes,
+    gaps,
+    inversion_rates,
+    nearest,
+    or_else,
+    quantiles_above_zero,
+)
 from cirlib.types import InputError
 
 
@@ -189,5 +199,74 @@ class MidZone(_Fixed):
         if self.kind == "quantile":
             bounds = quantiles_above_zero(gap, allowed, (self.low, self.high))
         else:
-            bounds = torch.tensor([self.low, self.high], device=gap.device).expand(len(gap), 2)
-        return between(gap, allowed, bounds, self.least, self.most)
+            bounds = torch.tensor([[self.low, self.high]], device=gap.device)
+        low, high = bounds[:, :1], bounds[:, 1:]
+        return between(gap, allowed, (low, high), centre=(low + high) / 2, preferred=gap > 0, least=self.least, most=self.most)
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """A mid-zone bounded by how often the model is wrong at a gap: beyond the paper, which leaves hand-set bounds as an open problem.
+
+    Take a query, and one of the allowed candidates that stand x away from its target on either side: how often does it stand above? That
+    *rate of inversion* p(x), averaged over a sample of queries at every rebuild (`inversion_rates`), is about a half at x = 0 and falls
+    with x to a floor, that of the queries whose target the model places anywhere. A bound is where a share of that fall is left:
+
+    * low, where `ambiguous` is left. If the annotator might as well have chosen another correct picture, then correct pictures without a
+      label lie as far below the target as above it, so that those below are at most as many as all candidates above: at gap x no more
+      than p / (1 - p) of the candidates are false negatives, a quarter at the default where the floor is 0. Nearer ones are left out.
+    * high, where `easy` is left. Beyond it a larger gap makes no mistake rarer: the model tells such candidates apart already.
+
+    Read: scores, targets and what is forbidden, of the sample. Not read: labels beyond the target, the temperature, any number in cosine.
+    Each query counts alike where it has candidates, as it does when negatives are drawn. The bounds scale with the scores, are blind to
+    a shift of a query's scores, and shrink as the model gets better, a curriculum. What weakens the argument is a model that knows its
+    training targets by heart: it pulls them ahead of other correct pictures.
+
+    p is read in 16 bins, and a bound is the upper edge of the last bin that is above its share; if p falls nowhere, the last edge. Where
+    no candidate of the sample outranks its target, both bounds are the median of the queries' smallest gaps.
+
+    Attributes:
+        ambiguous: Share of the fall that is left at the lower bound, in (0, 1).
+        easy: Share of the fall that is left at the upper bound, in [0, `ambiguous`].
+        least: A smaller set grows to the easy side: the `least` smallest gaps from the lower bound on, or, where fewer lie there, the
+            `least` gaps nearest to it. Such queries count as widened. 8 is what a query draws between two rebuilds of QuRe's schedule.
+        most: A larger set keeps its `most` smallest gaps; 0 keeps all.
+        fitted: Lower and upper bound, as `calibrated` read them; without them `zone` reads them off its own block.
+    """
+
+    ambiguous: float = 0.4
+    easy: float = 0.05
+    least: int = 8
+    most: int = 0
+    fitted: tuple[float, float] | None = None
+    name: str = "adaptive"
+    reads_scores: ClassVar[bool] = True
+    calibrates: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.easy <= self.ambiguous < 1 or self.ambiguous == 0:
+            raise InputError(f"{self} given; shares of the fall obey 0 <= easy <= ambiguous and 0 < ambiguous < 1")
+        check_sizes(self.least, self.most)
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """ "low" and "high" in cosine; empty before calibration."""
+        return dict(zip(("low", "high"), self.fitted, strict=True)) if self.fitted else {}
+
+    def calibrated(self, scores: Float[Tensor, "r p"], target: Int[Tensor, " r"], forbidden: Bool[Tensor, "r p"]) -> "Adaptive":
+        """The rule with both bounds read off these queries."""
+        allowed, gap = allowed_candidates(forbidden.scatter(1, target[:, None], True)), gaps(scores, target)
+        edges, rates = inversion_rates(gap, allowed)
+        if not len(edges):
+            miss = float(gap.masked_fill(~allowed, torch.inf).amin(dim=1).median())
+            return replace(self, fitted=(miss, miss))
+        fall = (rates - rates[-1]) / (rates[0] - rates[-1]) if rates[0] > rates[-1] else torch.ones_like(rates)
+        low, high = (edges[int((fall > share).sum())] for share in (self.ambiguous, self.easy))
+        return replace(self, fitted=(float(low), float(high)))
+
+    def zone(self, scores: Float[Tensor, "r p"], target: Int[Tensor, " r"], forbidden: Bool[Tensor, "r p"]) -> Zones:
+        """Candidates between the bounds, grown or cut where `least` or `most` say so."""
+        rule = self if self.fitted else self.calibrated(scores, target, forbidden)
+        low, high = rule.fitted
+        allowed, gap = allowed_candidates(forbidden), gaps(scores, target)
+        return between(gap, allowed, (low, high), centre=low, preferred=gap >= low, least=self.least, most=self.most)

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from cirlib.types import InputError
 
+Bound = float | Float[Tensor, "#r 1"]
+
 
 @dataclass(frozen=True)
 class Zones:
@@ -32,16 +34,34 @@ def gaps(scores: Float[Tensor, "r p"], target: Int[Tensor, " r"]) -> Float[Tenso
     return scores.gather(1, target[:, None]) - scores
 
 
-def between(gap: Float[Tensor, "r p"], allowed: Bool[Tensor, "r p"], bounds: Float[Tensor, "r 2"], least: int, most: int) -> Zones:
-    """Candidates whose gap lies in closed bounds, with the widening and the cut of `MidZone`."""
-    low, high = bounds[:, :1], bounds[:, 1:]
-    members = allowed & (gap >= low) & (gap <= high)
+def between(
+    gap: Float[Tensor, "r p"],
+    allowed: Bool[Tensor, "r p"],
+    bounds: tuple[Bound, Bound],
+    *,
+    centre: Bound,
+    preferred: Bool[Tensor, "r p"],
+    least: int,
+    most: int,
+) -> Zones:
+    """Allowed candidates whose gap lies in closed bounds.
+
+    Args:
+        gap: Of all candidates.
+        allowed: Which of them a set may hold.
+        bounds: Lower and upper, one for all queries or (r, 1).
+        centre: What a set that is too small grows around.
+        preferred: It grows by these, unless fewer than `least` of them are allowed.
+        least: A smaller set becomes the `least` gaps nearest to the centre, ties by column.
+        most: A larger set keeps its `most` smallest gaps; 0 keeps all.
+    """
+    members = allowed & (gap >= bounds[0]) & (gap <= bounds[1])
     widened = members.sum(dim=1) < least
     few = widened.nonzero()[:, 0]
     if len(few):
-        below = allowed[few] & (gap[few] > 0)
-        source = torch.where(below.sum(dim=1, keepdim=True) < least, allowed[few], below)
-        members[few] = nearest((gap[few] - (low + high)[few] / 2).abs(), source, least)
+        source = allowed[few] & preferred[few]
+        source = torch.where(source.sum(dim=1, keepdim=True) < least, allowed[few], source)
+        members[few] = nearest((gap - centre).abs()[few], source, least)
     many = (members.sum(dim=1) > most).nonzero()[:, 0] if most else few[:0]
     if len(many):
         members[many] = nearest(gap[many], members[many], most)
@@ -68,6 +88,52 @@ def quantiles_above_zero(gap: Float[Tensor, "r p"], allowed: Bool[Tensor, "r p"]
     under, over = (ordered.gather(1, where.long()) for where in (place.floor(), place.ceil()))
     value = torch.where(place.floor() == place, under, under + (place.frac() * (over - under)).to(gap.dtype))
     return torch.where(count > 0, value, 0.0)
+
+
+def inversion_rates(
+    gap: Float[Tensor, "r p"], allowed: Bool[Tensor, "r p"], bins: int = 16
+) -> tuple[Float[Tensor, " k1"], Float[Tensor, " k"]]:
+    """How often a candidate stands above its target, by the size of the gap between them.
+
+    Bin k holds the sizes in (edges[k], edges[k + 1]]. Its rate is the mean, over the queries that have candidates of such a gap on either
+    side, of the share of them that stand above. Rates of neighbouring bins are pooled until they do not rise. The edges are 0 and the
+    quantiles of the sizes of gaps below 0 at steps of 1 / `bins`; all gaps of one query share the weight 1. Equal quantiles make one bin.
+
+    Returns:
+        Edges and rates in float64; both empty where nothing stands above.
+
+    Example:
+        >>> gap = torch.tensor([[-1.0, 1.0, 2.0], [-2.0, 1.0, 3.0]])  # at 1: 1 of 2, 0 of 1; at 2: 0 of 1, 1 of 1, which is more
+        >>> inversion_rates(gap, torch.ones(2, 3, dtype=torch.bool))
+        (tensor([0., 1., 2.], dtype=torch.float64), tensor([0.3750, 0.3750], dtype=torch.float64))
+    """
+    above, below = allowed & (gap < 0), allowed & (gap > 0)
+    weight = (above / above.sum(dim=1, keepdim=True).clamp_min(1).double())[above]
+    if not len(weight):
+        return weight, weight
+    size, order = gap[above].abs().double().sort(stable=True)
+    reached = weight[order].cumsum(0)
+    steps = torch.arange(1, bins + 1, dtype=torch.float64, device=gap.device) / bins * (1 - 1e-9)  # one met up to rounding is met
+    edges = size[torch.searchsorted(reached, steps * reached[-1])].unique()
+    place = torch.bucketize(gap.abs().double(), edges)  # len(edges) beyond the last
+    up, down = (torch.zeros(len(gap), len(edges) + 1, device=gap.device).double() for _ in range(2))
+    up.scatter_add_(1, place, above.double()), down.scatter_add_(1, place, below.double())
+    seen = ((up + down) > 0)[:, :-1]
+    share = (up / (up + down).clamp_min(1))[:, :-1]
+    rates = _falling((share.sum(dim=0) / seen.sum(dim=0)).tolist(), seen.sum(dim=0).tolist())
+    return torch.cat([edges.new_zeros(1), edges]), torch.tensor(rates, dtype=torch.float64, device=gap.device)
+
+
+def _falling(values: list[float], weights: list[float]) -> list[float]:
+    """The non-increasing values nearest to the given ones in weighted squares (pool adjacent violators)."""
+    runs: list[tuple[float, float, int]] = []  # mean, weight, length
+    for value, weight in zip(values, weights, strict=True):
+        run = (value, weight, 1)
+        while runs and runs[-1][0] < run[0]:
+            mean, mass, length = runs.pop()
+            run = ((mean * mass + run[0] * run[1]) / (mass + run[1]), mass + run[1], length + run[2])
+        runs.append(run)
+    return [mean for mean, _, length in runs for _ in range(length)]
 
 
 def allowed_candidates(forbidden: Bool[Tensor, "r p"]) -> Bool[Tensor, "r p"]:

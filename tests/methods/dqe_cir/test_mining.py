@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from cirlib.kernels.midzone import relevance_blocks
+from cirlib.methods.dqe_cir import mining
 from cirlib.methods.dqe_cir.mining import PERCENTILES, Pool, mine
-from cirlib.methods.dqe_cir.negatives import Hardest, MidZone, Random, SteepestDrops
+from cirlib.methods.dqe_cir.negatives import Adaptive, Hardest, MidZone, Random, SteepestDrops
 from cirlib.types import InputError
 
 QUERIES, PICTURES = 21, 50
@@ -105,6 +107,21 @@ def test_random_sets_are_the_pool_without_the_forbidden_and_are_held_as_what_is_
     assert len(mined.sets.rows) == 2 * QUERIES
     assert mined.log["size"]["mean"] == PICTURES - 2 and mined.log["size"]["std"] == 0
     assert mined.log["widened"] == 0 and "gap" not in mined.log
+
+
+def test_adaptive_is_calibrated_once_per_pool_on_queries_spread_over_it(monkeypatch):
+    query, gallery, target, reference = world(6)
+    monkeypatch.setattr(mining, "_SAMPLE", 5)
+    everyone, pools = torch.arange(PICTURES), (torch.arange(0, QUERIES, 2), torch.arange(1, QUERIES, 2))
+    mined = mine(Adaptive(least=2), query, gallery, target, reference, pools=[Pool(queries, everyone) for queries in pools])
+    assert len(mined.log["bounds"]) == 2 and mined.log["bounds"][0] != mined.log["bounds"][1]
+    for queries, bounds in zip(pools, mined.log["bounds"], strict=True):
+        sample = queries[[round(place * (len(queries) - 1) / 4) for place in range(5)]]
+        scores = torch.cat([scores for _, scores in relevance_blocks(query, gallery, sample)])
+        forbidden = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, reference[sample], True)
+        assert Adaptive().calibrated(scores, target[sample], forbidden).bounds == bounds
+        fixed = mine(MidZone(*bounds.values(), least=2), query, gallery, target, reference)
+        assert all(torch.equal(mined.sets.of(row), fixed.sets.of(row)) for row in queries.tolist())
 
 
 def test_mates_inside_sets_are_counted_and_padding_is_not():

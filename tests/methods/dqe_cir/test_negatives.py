@@ -1,6 +1,7 @@
 """Negative rules against slow loops over one query, and what must hold whatever the scores."""
 
 import dataclasses
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cirlib.methods.dqe_cir.negatives import Hardest, MidZone, Random, SteepestDrops
+from cirlib.methods.dqe_cir.negatives import Adaptive, Hardest, MidZone, Random, SteepestDrops
+from cirlib.methods.dqe_cir.zones import inversion_rates
 from cirlib.types import InputError
 
 # Multiples of 1/64: gaps, middles and shifts are computed without rounding, so both sides must agree on ties and on closed bounds.
@@ -190,3 +192,125 @@ def test_bad_rules_and_a_pool_without_candidates():
         with pytest.raises(InputError, match="query 1 of the block has no candidate"):
             rule.zone(torch.rand(2, 2), torch.tensor([0, 0]), torch.tensor([[True, False], [True, True]]))
     assert dataclasses.replace(MidZone(), low=0.01).low == 0.01
+
+
+def slow_rates(gaps, steps):
+    """Edges and rates by their definition, in exact fractions: first the edges, then one bin after the other, then pooling."""
+    sizes = [(-d, Fraction(1, sum(x < 0 for x in line))) for line in gaps for d in line if d < 0]
+    total, edges = sum(weight for _, weight in sizes), [0.0]
+    for step in range(1, steps + 1):
+        reached = [size for size, _ in sorted(sizes) if sum(w for other, w in sizes if other <= size) >= Fraction(step, steps) * total]
+        edges += [reached[0]] if reached[0] > edges[-1] else []
+    rates, weights = [], []
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        inside = [[d for d in line if low < abs(d) <= high] for line in gaps]
+        shares = [Fraction(sum(d < 0 for d in line), len(line)) for line in inside if line]
+        rates.append(sum(shares) / len(shares))
+        weights.append(len(shares))
+    # The largest weighted mean of runs that begin before a place, over the smallest end: the min-max form of a monotone fit.
+    mean = lambda i, j: sum(r * w for r, w in zip(rates[i:j], weights[i:j], strict=True)) / sum(weights[i:j])  # noqa: E731
+    count = len(rates)
+    return edges, [min(max(mean(i, j) for j in range(k + 1, count + 1)) for i in range(k + 1)) for k in range(count)]
+
+
+@given(st.integers(0, 10_000), st.integers(1, 6))
+@settings(max_examples=80, deadline=None)
+def test_inversion_rates_by_their_definition(seed, steps):
+    generator = torch.Generator().manual_seed(seed)
+    gap = torch.randint(-10, 16, (5, 9), generator=generator) / 64
+    gap[0] = gap[0].abs()  # a query without inversions
+    allowed = torch.rand(5, 9, generator=generator) < 0.8
+    edges, rates = inversion_rates(gap, allowed, steps)
+    lines = [[d for d, kept in zip(line, mask, strict=True) if kept] for line, mask in zip(gap.tolist(), allowed.tolist(), strict=True)]
+    if not any(d < 0 for line in lines for d in line):
+        assert len(edges) == len(rates) == 0
+        return
+    slow_edges, expected = slow_rates(lines, steps)
+    assert edges.tolist() == slow_edges
+    assert rates.tolist() == pytest.approx([float(rate) for rate in expected])
+    assert (rates.diff() <= 1e-12).all()
+
+
+def random_world(seed, queries=30, pictures=60):
+    """Targets above most of the pool; multiples of 1/256."""
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randint(0, 128, (queries, pictures), generator=generator) / 256
+    target = torch.randint(pictures, (queries,), generator=generator)
+    scores.scatter_(1, target[:, None], torch.randint(80, 140, (queries, 1), generator=generator) / 256)
+    return scores, target, torch.zeros(queries, pictures, dtype=torch.bool).scatter_(1, target[:, None], True)
+
+
+def test_adaptive_reads_its_bounds_off_the_rates():
+    scores, target, forbidden = random_world(0)
+    edges, rates = inversion_rates(scores.gather(1, target[:, None]) - scores, ~forbidden)
+    rule = Adaptive(0.5, 0.1, least=2).calibrated(scores, target, forbidden)
+    low, high = rule.fitted
+    fall = [float((rate - rates[-1]) / (rates[0] - rates[-1])) for rate in rates]
+    assert 0 < low < high and rule.bounds == {"low": low, "high": high}
+    assert {low, high} <= set(edges.tolist())
+    assert all((left > 0.5) == (upper <= low) and (left > 0.1) == (upper <= high) for upper, left in zip(edges[1:], fall, strict=True))
+    zones = rule.zone(scores, target, forbidden)
+    gap = scores.gather(1, target[:, None]) - scores
+    assert torch.equal(zones.members[~zones.widened], (~forbidden & (gap >= low) & (gap <= high))[~zones.widened])
+    assert torch.equal(Adaptive(0.5, 0.1, least=2).zone(scores, target, forbidden).members, zones.members)  # calibrates on its own block
+
+
+def test_adaptive_grows_to_the_easy_side_first():
+    scores, target = torch.tensor([[0.75, 0.6875, 0.625, 0.5, 0.25, 0.0, 0.875]]), torch.tensor([0])
+    zone_of = lambda least: Adaptive(least=least, fitted=(0.125, 0.125)).zone(scores, target, forbid(7, 0))  # noqa: E731
+    assert zone_of(1).members[0].nonzero()[:, 0].tolist() == [2] and not zone_of(1).widened
+    assert zone_of(3).members[0].nonzero()[:, 0].tolist() == [2, 3, 4] and zone_of(3).widened
+    assert zone_of(5).members[0].nonzero()[:, 0].tolist() == [1, 2, 3, 4, 6]  # too few beyond the bound: the nearest to it
+
+
+def test_adaptive_follows_the_scale_of_scores_and_no_shift():
+    scores, target, forbidden = random_world(1)
+    shift = torch.randint(-8, 8, (30, 1), generator=torch.Generator().manual_seed(0)) / 16
+    rule = Adaptive(least=2)
+    found = rule.zone(scores, target, forbidden).members
+    assert torch.equal(rule.zone(scores + shift, target, forbidden).members, found)
+    assert torch.equal(rule.zone(scores / 4, target, forbidden).members, found)
+    low, high = rule.calibrated(scores / 4, target, forbidden).fitted
+    assert (4 * low, 4 * high) == rule.calibrated(scores, target, forbidden).fitted
+    assert not (found & forbidden).any()
+
+
+@pytest.mark.parametrize("hopeless", [0, 60])
+def test_adaptive_keeps_false_negatives_out_where_targets_are_any_of_the_positives(hopeless):
+    """400 queries with 8 positives scattered by 0.05 and 200 negatives; some queries without any idea of their target."""
+    generator = torch.Generator().manual_seed(1)
+    scores = 0.2 + 0.1 * torch.randn(400, 208, generator=generator)
+    scores[:, :8] = 0.6 + 0.05 * torch.randn(400, 8, generator=generator)
+    scores[:hopeless, 0] = 0.2
+    target = torch.zeros(400, dtype=torch.int64)
+    forbidden = torch.zeros(400, 208, dtype=torch.bool).scatter_(1, target[:, None], True)
+    rule = Adaptive(least=8).calibrated(scores, target, forbidden)
+    positives = torch.arange(208) < 8
+    zone, hardest = (other.zone(scores, target, forbidden).members[hopeless:] for other in (rule, Hardest(8)))
+    false, compared = (float((members & positives).sum() / members.sum()) for members in (zone, hardest))
+    assert compared > 0.35 and false < 0.12
+    easy = Random().zone(scores, target, forbidden).members[hopeless:]
+    hardness, random_hardness = (float(scores[hopeless:][members & ~positives].mean()) for members in (zone, easy))
+    assert hardness > random_hardness + 0.08
+
+
+def test_adaptive_without_any_inversion_starts_at_the_median_near_miss():
+    scores = torch.tensor([[1.0, 0.75, 0.5, 0.25], [1.0, 0.5, 0.25, 0.0], [1.0, 0.875, 0.5, 0.0]])
+    target = torch.zeros(3, dtype=torch.int64)
+    forbidden = torch.zeros(3, 4, dtype=torch.bool).scatter_(1, target[:, None], True)
+    rule = Adaptive(least=1).calibrated(scores, target, forbidden)
+    assert rule.fitted == (0.25, 0.25)
+    assert rule.zone(scores, target, forbidden).members.nonzero().tolist() == [[0, 1], [1, 1], [2, 2]]
+
+
+def test_adaptive_trusts_nothing_within_reach_of_a_rate_that_does_not_fall():
+    scores = torch.tensor([[0.5, 0.75, 0.25, 0.0], [0.5, 0.75, 0.25, 0.0]])
+    rule = Adaptive(least=1).calibrated(scores, torch.tensor([0, 0]), torch.zeros(2, 4, dtype=torch.bool))
+    assert rule.fitted == (0.25, 0.25)  # all inversions are 0.25, half of what stands so far away
+
+
+def test_adaptive_refuses_shares_out_of_order():
+    for wrong in (dict(ambiguous=0.1, easy=0.2), dict(ambiguous=1.0), dict(easy=-0.1), dict(ambiguous=0, easy=0)):
+        with pytest.raises(InputError, match="0 <= easy <= ambiguous"):
+            Adaptive(**wrong)
+    assert Adaptive().bounds == {}
