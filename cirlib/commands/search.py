@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cirlib._input_error import InputError
+from cirlib.commands._map_to_compose_search import check_map_to_compose
 from cirlib.commands.index import MINIATURE_NOTE
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "search",
         help="find pictures in an index by a picture, a sentence, or both",
         description="Search an index with unit(W * image + (1 - W) * text), less half of the unwanted sentence, all of unit length. With"
-        " --method pix2key: by what a vision-language model says of each picture, wants, anchors and avoids against dictionaries.",
+        " --method pix2key: by what a vision-language model says of each picture, wants, anchors and avoids against dictionaries. With"
+        " --method map-to-compose: the picture becomes a word in the sentence of the text, as a trained method does it.",
     )
     parser.add_argument("index", metavar="DIR", help="an index made by `cirlib index`")
     parser.add_argument("--image", metavar="FILE", help="reference picture")
@@ -36,13 +38,19 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--without", metavar="TEXT", help='what the results should not show: "a belt"')
     parser.add_argument("-k", type=int, default=10, help="how many results (default 10)")
     parser.add_argument("--html", metavar="FILE", help="also write the results as one self-contained page")
-    parser.add_argument("--method", choices=("sum", "pix2key"), default="sum", help="sum of picture and text (default), or dictionaries")
+    parser.add_argument(
+        "--method",
+        choices=("sum", "pix2key", "map-to-compose"),
+        default="sum",
+        help="sum of picture and text (default), dictionaries, or a trained pseudo-word",
+    )
     parser.add_argument("--weight", type=float, metavar="W", help=f"sum: weight of the picture against the text, 0 to 1 (default {WEIGHT})")
     parser.add_argument("--explain", action="store_true", help="pix2key: print what each result meets, violates or does not state")
     parser.add_argument(
         "--vlm", metavar="NAME-OR-FOLDER", help="pix2key: vision-language model that reads pictures (default: the shipped miniature)"
     )
     parser.add_argument("--parser", choices=("rules", "model"), help="pix2key: what reads the text, rules (default) or the model of --vlm")
+    parser.add_argument("--trained", metavar="FOLDER", help="map-to-compose: a trained method, as notebooks 07 and 08 save it")
     parser.add_argument("--diversity", type=float, metavar="L", help="pix2key: variety against relevance, 0 (default) to 1")
     parser.add_argument(
         "--exclude-self",
@@ -70,6 +78,10 @@ def run(args: argparse.Namespace) -> int:
         from cirlib.commands._pix2key_search import search_dictionaries
 
         found = search_dictionaries(args, index, clip, exclude)
+    elif args.method == "map-to-compose":
+        from cirlib.commands._map_to_compose_search import search_composed
+
+        found = search_composed(args, index, clip, exclude)
     else:
         query = compose_query(clip, image, args.text, args.without, args.weight, clip.preset(index.metadata["transform"]))
         scores, rows = (part[0].tolist() for part in index.search(query[None], args.k, exclude=exclude))
@@ -140,15 +152,28 @@ def _check_words(args: argparse.Namespace) -> None:
             raise InputError(f"--{name} is empty; give words, or leave --{name} out")
     if args.image is None and args.text is None:
         raise InputError("there is nothing to search for; give --image FILE, --text TEXT, or both")
+    _check_options(args)
     if args.method == "pix2key":
         _check_pix2key(args)
-        return
-    given = {"--explain": args.explain, "--vlm": args.vlm, "--parser": args.parser, "--diversity": args.diversity is not None}
-    if wrong := [name for name, there in given.items() if there]:
-        raise InputError(f"{', '.join(wrong)} given without --method pix2key, the only method that has it; add it, or leave {wrong[0]} out")
-    args.weight = WEIGHT if args.weight is None else args.weight
-    if not 0 <= args.weight <= 1:
-        raise InputError(f"--weight is {args.weight:g}; give a number from 0 (text alone) to 1 (picture alone)")
+    elif args.method == "map-to-compose":
+        check_map_to_compose(args)
+    else:
+        args.weight = WEIGHT if args.weight is None else args.weight
+        if not 0 <= args.weight <= 1:
+            raise InputError(f"--weight is {args.weight:g}; give a number from 0 (text alone) to 1 (picture alone)")
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    """Refuse options that only another method has."""
+    given = {
+        "pix2key": {"--explain": args.explain, "--vlm": args.vlm, "--parser": args.parser, "--diversity": args.diversity is not None},
+        "map-to-compose": {"--trained": args.trained},
+    }
+    for method, options in given.items():
+        if method != args.method and (wrong := [name for name, there in options.items() if there]):
+            raise InputError(
+                f"{', '.join(wrong)} given without --method {method}, the only method that has it; add it, or leave {wrong[0]} out"
+            )
 
 
 def _check_pix2key(args: argparse.Namespace) -> None:
