@@ -22,6 +22,7 @@ class Batch:
         pictures: (2b, v, w) of the targets, then of one negative each; (b, v, w) of the targets alone for "in_batch".
         same: (b, b) pairs of queries with one target; "in_batch" alone reads it.
         warm: Whether negative sets are still those of the first interval, in which the margin is off (unless nothing else ranks).
+        margin: Of the margin loss, in cosine.
     """
 
     reference: Tensor
@@ -29,6 +30,7 @@ class Batch:
     pictures: Tensor
     same: Bool[Tensor, "b b"]
     warm: bool
+    margin: float
 
 
 class Lesson(nn.Module):
@@ -64,7 +66,7 @@ class Lesson(nn.Module):
         if recipe.preference_weight:
             losses["preference"] = recipe.preference_weight * preference_loss(wanted, other, tau)
         if recipe.margin_weight and not (batch.warm and recipe.preference_weight):
-            losses["margin"] = recipe.margin_weight * margin_loss(wanted, other, recipe.margin)
+            losses["margin"] = recipe.margin_weight * margin_loss(wanted, other, batch.margin)
         if recipe.attribute_weight and composed.present.shape[1]:
             each = (relevance(composed.attributes, side) for side in (target, negative))
             losses["attribute"] = recipe.attribute_weight * attribute_loss(*each, composed.present, recipe.attribute_tau)

@@ -42,6 +42,14 @@ class NegativeMemory:
         """Whether the sets are those of the first interval, any picture of the pool (QuRe)."""
         return len(self.logs) == 1
 
+    @property
+    def margin(self) -> float:
+        """The recipe's, or the upper bound that the rule read off the scores, mean over the pools; 0 before it did."""
+        if self.recipe.margin is not None:
+            return self.recipe.margin
+        read = [bounds["high"] for bounds in self.logs[-1]["bounds"]]
+        return sum(read) / len(read) if read else 0.0
+
     def prepare(self, epoch: int) -> None:
         """Define the sets of an epoch's interval, unless they are those at hand."""
         if epoch // self.recipe.interval == len(self.logs) - 1:

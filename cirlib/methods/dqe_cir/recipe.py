@@ -28,7 +28,7 @@ class Recipe:
     pool: Literal["gallery", "targets"] = "gallery"  # negatives: CIRR all training pictures, FashionIQ the category's targets (QuRe)
     preference_weight: float = 1.0
     margin_weight: float = 1.0  # from the first rebuild on; 0 leaves a loss out
-    margin: float = 0.10  # in cosine; the upper bound of the mid-zone
+    margin: float | None = 0.10  # in cosine, the upper bound of the mid-zone; None: the one that "adaptive" read at the last rebuild
     attribute_weight: float = 0.1
     attribute_tau: float = 0.07
     tau: float = 0.07  # of the preference at the start; learned, in [0.01, 0.5]
@@ -50,12 +50,14 @@ class Recipe:
         for name in ("epochs", "definitions", "batch", "look_epochs", "save_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} = {getattr(self, name)} in a DQE-CIR recipe; use 1 or more")
-        for name in ("preference_weight", "margin_weight", "attribute_weight", "margin", "weight_decay", "val_queries"):
+        for name in ("preference_weight", "margin_weight", "attribute_weight", "weight_decay", "val_queries"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} = {getattr(self, name)} in a DQE-CIR recipe; use 0 or more")
         for name in ("rate", "attribute_factor", "tau", "attribute_tau"):
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} = {getattr(self, name)} in a DQE-CIR recipe; use a number above 0")
+        if self.margin is None and self.negatives != "adaptive" or (self.margin or 0) < 0:
+            raise InputError(f"margin = {self.margin} with negatives {self.negatives!r}; use 0 or more, or None with 'adaptive'")
         if self.pool not in ("gallery", "targets") or self.precision not in ("fp32", "bf16"):
             raise InputError(f"pool {self.pool!r}, precision {self.precision!r}; a pool is gallery or targets, a precision fp32 or bf16")
         if self.negatives == IN_BATCH and (self.margin_weight or self.attribute_weight or self.rule):

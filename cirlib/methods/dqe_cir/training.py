@@ -138,13 +138,15 @@ def make_batch(recipe: Recipe, data: TrainingSet, memory: NegativeMemory | None,
     """
     queries = epoch_rows(len(data), recipe.batch, step, recipe.seed)
     target = data.target[queries]
-    pictures, warm = target, True
+    pictures, warm, margin = target, True, 0.0
     if memory is not None:
         memory.prepare(step // -(-len(data) // recipe.batch))
         pictures, warm = torch.cat([target, memory.draw(queries)]), memory.warm
+        margin = memory.margin
     device = data.encoder.qformer.device
     same = (target.unsqueeze(0) == target.unsqueeze(1)).to(device)
-    return Batch(data.vision(data.reference[queries]).to(device), data.texts(queries), data.vision(pictures).to(device), same, warm)
+    reference, shown = (data.vision(rows).to(device) for rows in (data.reference[queries], pictures))
+    return Batch(reference, data.texts(queries), shown, same, warm, margin)
 
 
 def epoch_rows(count: int, batch: int, step: int, seed: int) -> Int[Tensor, " b"]:

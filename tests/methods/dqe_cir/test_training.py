@@ -85,6 +85,18 @@ def test_intervals_and_the_margin(run):
     assert all("attribute" in row for row in trained.outcome.history)
 
 
+def test_the_adaptive_rule_sets_the_margin(encoder, benchmark):
+    recipe = Recipe.read({**SHORT, "negatives": "adaptive", "rule": {"least": 3}, "margin": None})
+    data = TrainingSet([benchmark], encoder)
+    lesson = Lesson(_composer(encoder), recipe)
+    memory = NegativeMemory(recipe, data, lesson.composer)
+    first, later = (make_batch(recipe, data, memory, step) for step in (0, 6))  # 3 steps an epoch, rebuilt at epoch 2
+    bounds = memory.logs[1]["bounds"][0]
+    assert first.warm and first.margin == 0 and not later.warm and later.margin == bounds["high"] > 0
+    found, wider = lesson(later), lesson(dataclasses.replace(later, margin=later.margin + 1))
+    assert wider["margin"].item() > found["margin"].item() + 0.5
+
+
 @pytest.mark.parametrize(
     ("changes", "names"),
     [
@@ -228,6 +240,7 @@ def test_cirr_and_fashioniq_intervals():
         ({"epochs": 0}, "epochs = 0"),
         ({"rate": 0.0}, "rate = 0.0"),
         ({"margin": -1.0}, "margin = -1.0"),
+        ({"margin": None}, "margin = None"),
         ({"pool": "all"}, "pool 'all'"),
         ({"negatives": "hard"}, "'hard' asked for; there are random"),
         ({"rule": {"lower": 0.1}}, "has no lower; it has"),
