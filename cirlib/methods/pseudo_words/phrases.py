@@ -52,6 +52,8 @@ TEMPLATES = (
 )
 ATELIER_TEMPLATES = ("a photo of {}", "a picture of {}", "this is {}", "a drawing of {}", "a product photo of {}")  # what its CLIP has read
 
+MOST_DETAILS = 3  # of a phrase of atelier; GPT-Neo's phrases have 35 tokens at most
+
 Phrases = Mapping[str, Sequence[str]]  # concept -> phrases with "$" in its place
 
 
@@ -80,7 +82,7 @@ def atelier_phrases(count: int = 16, seed: int = 0) -> dict[str, tuple[str, ...]
 def _phrase(rng: np.random.Generator, design: Mapping[str, str]) -> str:
     """What follows a concept: details of the design, said as a caption says them."""
     left = {name: value for name, value in design.items() if name not in ("color", "pattern", "second_color", "category")}
-    features = feature_phrases(rng, left, sample_mention(rng, left) & left.keys())
+    features = feature_phrases(rng, left, sample_mention(rng, left) & left.keys())[:MOST_DETAILS]
     if not features:
         name = pick(rng, ("length", "fit", "sheen"))
         return f"a photo of {PLACEHOLDER} that is {pick(rng, words.ADJECTIVES[name][design[name]])}"

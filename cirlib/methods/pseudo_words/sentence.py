@@ -4,11 +4,11 @@
     a photo of W that is red          W: the pseudo-word, put in before positions are added
     after_block(l, hidden)            optional: changes hidden states on the way (visual injection, composing adapters)
 
-What follows the end token cannot reach it under a causal mask, so sentences are cut after the longest one of a batch: a batch of
-"a photo of $" runs through 6 columns, and not 77.
+What follows the end token cannot reach it under a causal mask, so sentences are cut after the longest one of a batch, and those of mixed
+lengths run in groups of similar length: a batch of "a photo of $" runs through 6 columns, and not 77.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +25,8 @@ from cirlib.backbones.clip_text import (
     text_tower,
 )
 from cirlib.types import InputError
+
+GROUPS = 4  # that a batch of mixed lengths is split into
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,13 @@ def encode_sentences(
     words = words.to(clip.device)[:, None].expand(-1, tokens.columns.shape[1], -1)  # (b, k, t)
     # A row that is written twice would receive its gradient twice.
     words = torch.where(tokens.repeated[:, :, None], words.detach(), words)
-    return encode_token_sequence(clip, tokens.ids, columns=tokens.columns, pseudo_words=words, after_block=after_block)
+    if after_block is not None:  # which counts on the rows and columns of `tokens`
+        return encode_token_sequence(clip, tokens.ids, columns=tokens.columns, pseudo_words=words, after_block=after_block)
+
+    def encode(rows: Tensor, length: int) -> Tensor:
+        return encode_token_sequence(clip, tokens.ids[rows, :length], columns=tokens.columns[rows], pseudo_words=words[rows])
+
+    return _by_length(clip, tokens.ids, tokens.ends, encode)
 
 
 def pseudo_sentences(
@@ -126,9 +134,18 @@ def plain_sentences(clip: Clip, texts: Sequence[str]) -> Float[Tensor, "n d"]:
     A text beyond the context is cut, with one warning.
     """
     ids = clip.tokenize(texts, on_long="truncate")
-    if text_tower(clip).attn_mask is not None:
-        ids = ids[:, : int(end_positions(clip, ids).max()) + 1]
-    return encode_token_sequence(clip, ids)
+    return _by_length(clip, ids, end_positions(clip, ids), lambda rows, length: encode_token_sequence(clip, ids[rows, :length]))
+
+
+def _by_length(clip: Clip, ids: Tensor, ends: Tensor, encode: Callable[[Tensor, int], Tensor]) -> Float[Tensor, "b d"]:
+    """Encode sentences in groups of similar length, each through no more columns than its longest one needs; rows keep their order."""
+    order = ends.argsort(stable=True)
+    if text_tower(clip).attn_mask is None:
+        return encode(torch.arange(len(ids), device=ids.device), ids.shape[1])
+    mixed = len(ids) >= 4 * GROUPS and int(ends.max()) > 1.25 * float(ends.float().mean())
+    groups = order.chunk(GROUPS) if mixed else [order]
+    rows = torch.cat([encode(group, int(ends[group].max()) + 1) for group in groups])
+    return rows[order.argsort()]
 
 
 def word_embedding(clip: Clip, word: str) -> Float[Tensor, " t"]:

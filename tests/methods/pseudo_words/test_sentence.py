@@ -45,6 +45,15 @@ def test_sentences_of_different_lengths_and_numbers_of_placeholders_go_together(
     torch.testing.assert_close(pseudo_sentences(tiny, texts, words), alone, **WHOLE)
 
 
+def test_groups_of_length_change_nothing(tiny, generator):
+    texts = ["$ " + "that " * int(n) for n in torch.randint(0, 20, (40,), generator=generator)]
+    words = random_words(tiny, 40, generator)
+    alone = torch.cat([by_hand(tiny, text, words[i : i + 1]) for i, text in enumerate(texts)])
+    torch.testing.assert_close(pseudo_sentences(tiny, texts, words), alone, **WHOLE)
+    plain = [text.replace("$", "red") for text in texts]
+    torch.testing.assert_close(plain_sentences(tiny, plain), tiny.encode_texts(plain), **WHOLE)
+
+
 def test_gradients_count_every_placeholder_once(tiny, generator):
     texts = ["a photo of $", "$ with $ and $ that", "$ or $"]
     words = random_words(tiny, 3, generator).requires_grad_()
