@@ -101,6 +101,7 @@ class Stage1Recipe(Optimisation):
     ref_weight: float = 1.0  # of L_ref
     augment: Augment = "none"  # of the mapper's picture; "weak" is the released code's. "none" makes L_ref the same as L_align
     views: int = 2  # random views of each picture that are encoded, and drawn from, where there is augmentation (our choice)
+    view_seed: int = 0  # of the random views, so that trainings with several seeds share their features
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -24,11 +24,11 @@ from cirlib.methods.map_to_compose.method import MapToCompose
 from cirlib.methods.map_to_compose.pictures import Pictures
 from cirlib.methods.map_to_compose.recipe import Stage1Recipe
 from cirlib.methods.map_to_compose.views import random_views
-from cirlib.methods.pseudo_words.fitting import Choice, batch_rows, hashed, pictures_key
+from cirlib.methods.pseudo_words.fitting import Choice, hashed, pictures_key
 from cirlib.methods.pseudo_words.losses import contrast
 from cirlib.methods.pseudo_words.prompts import TRAINING
 from cirlib.methods.pseudo_words.sentence import sentence_tokens
-from cirlib.methods.training import Trained
+from cirlib.methods.training import Trained, batch_rows
 from cirlib.types import ImageSet, InputError
 
 
@@ -134,7 +134,7 @@ class MappingBatches:
     def _views(self, kind: str) -> ImageSet:
         if kind == "none":
             return self.images
-        return random_views(self.images, kind, self.recipe.views, self.encoder.clip.image_size, self.recipe.seed)
+        return random_views(self.images, kind, self.recipe.views, self.encoder.clip.image_size, self.recipe.view_seed)
 
 
 def train_stage1(
