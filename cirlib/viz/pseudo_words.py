@@ -101,7 +101,7 @@ def plot_gaps(gaps: Mapping[str, Mapping[str, Float[np.ndarray, " q"]]], means: 
             axes.barh(row, third - first, left=first, height=0.5, color=color, alpha=0.3)
             place, ends = _ends([interval])
             axes.errorbar(place, [row], xerr=ends, fmt="o", color=color, markersize=4.5, capsize=2, linewidth=1.6)
-        axes.set_title(kind, fontsize=9.5, loc="center")
+        axes.set_title(kind.replace(" to ", "\nto "), fontsize=9.5, loc="center")
         axes.set_xlabel("1 \N{MINUS SIGN} cosine")
     panels[0].set_yticks(range(len(gaps)), list(gaps))
     panels[0].set_ylim(len(gaps) - 0.5, -0.5)
