@@ -14,7 +14,6 @@ Two things differ from `model.forward` on purpose. The vision tower's last layer
 in LAVIS, so vision tokens are those before it. And queries of any kind may pass without a picture, which SPRC's second pass needs.
 """
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from cirlib._hashing import hash_tensors
 from cirlib.backbones.devices import choose_device
 from cirlib.backbones.qformer_checkpoint import read_qformer
 from cirlib.backbones.qformer_text import BERT_POSITIONS, LAVIS_CONTEXT, OnLong, TextTokens, tokenize
@@ -246,15 +246,6 @@ def _cross_attention(qformer: nn.Module, on: bool) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.has_cross_attention = True
-
-
-def hash_tensors(tensors: Sequence[Tensor]) -> str:
-    """SHA-256 of types, shapes and bits, for fingerprints."""
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def load_qformer(

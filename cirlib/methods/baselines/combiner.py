@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from cirlib._hashing import hash_tensors
 from cirlib.methods.baselines.contrast import (
     ContrastRecipe,
     Score,
@@ -25,7 +26,6 @@ from cirlib.methods.baselines.contrast import (
     in_batch_scores,
     train_baseline,
     used_pictures,
-    weights_hash,
 )
 from cirlib.methods.clip_encoder import ClipEncoder
 from cirlib.types import Benchmark, Embeddings, ImageSet, InputError, Query
@@ -106,7 +106,7 @@ class CombinerMethod:
     @property
     def fingerprint(self) -> dict[str, str]:
         """What decides an embedding, for reports."""
-        return {**self.encoder.fingerprint, "combiner": weights_hash(list(self.combiner.state_dict().values()))}
+        return {**self.encoder.fingerprint, "combiner": hash_tensors(list(self.combiner.state_dict().values()))}
 
     def encode_gallery(self, images: ImageSet) -> Embeddings:
         """Plain CLIP image embeddings, (g, d) unit rows."""

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from cirlib.methods.training import Schedule, Trained, Watch, adamw_groups, train
+from cirlib.methods.training import Schedule, Trained, Watch, adamw_groups, batch_rows, train
 from cirlib.types import Benchmark, InputError, Method, Query
 
 COLDEST, HOTTEST = 0.01, 0.5  # what a learned temperature is held between (our choice)
@@ -103,19 +103,6 @@ class Temperature(nn.Module):
         return self.value + (self.value.clamp(COLDEST, HOTTEST) - self.value).detach()
 
 
-def batch_rows(count: int, batch: int, step: int, seed: int) -> Int[np.ndarray, " b"]:
-    """Rows of one step: a new shuffle each epoch, an incomplete last batch left out, a function of (seed, step) alone.
-
-    Raises:
-        InputError: If a batch is larger than what there is.
-    """
-    if batch > count:
-        raise InputError(f"a batch of {batch} asked for and {count} queries given; ask for a smaller batch")
-    epoch, place = divmod(step, count // batch)
-    order = np.random.default_rng([seed, epoch]).permutation(count)
-    return order[place * batch : (place + 1) * batch]
-
-
 class Triplets:
     """Queries to learn from, of one or several benchmarks (FashionIQ's categories) that are called "train".
 
@@ -198,7 +185,7 @@ def train_baseline(
         name,
         {"recipe": asdict(recipe), "start": dict(fingerprint), "train": triplets.key, "val": benchmark_key(val)},
         module,
-        lambda step: read(batch_rows(len(triplets), recipe.batch, step, recipe.seed)),
+        lambda step: read(batch_rows(len(triplets), recipe.batch, step, recipe.seed).numpy()),
         adamw_groups(module, recipe.rate, recipe.weight_decay),
         Schedule(recipe.steps, min(recipe.warmup, recipe.steps)),
         seed=recipe.seed,
@@ -237,12 +224,3 @@ def _usable(benchmark: Benchmark) -> Benchmark:
     if lost:
         warnings.warn(f"{lost} of {len(benchmark.queries)} training queries have a missing picture and are left out", stacklevel=4)
     return replace(benchmark, queries=kept)
-
-
-def weights_hash(tensors: Sequence[Tensor]) -> str:
-    """SHA-256 of some weights, for fingerprints."""
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from cirlib._hashing import hash_tensors
 from cirlib.backbones.qformer import QFormer
 from cirlib.methods.baselines.contrast import (
     ContrastRecipe,
@@ -20,7 +21,6 @@ from cirlib.methods.baselines.contrast import (
     in_batch_scores,
     train_baseline,
     used_pictures,
-    weights_hash,
 )
 from cirlib.methods.qformer_encoder import QFormerEncoder, TokenTable, evaluating
 from cirlib.types import Benchmark, Embeddings, ImageSet, Query
@@ -77,7 +77,7 @@ class QFormerBaseline:
     def fingerprint(self) -> dict[str, str]:
         """What decides an embedding, for reports."""
         own = [tensor for name, tensor in self.module.state_dict().items() if not name.startswith("qformer.")]
-        return {**self.encoder.fingerprint, "module": f"{type(self.module).__name__} {weights_hash(own)}"}
+        return {**self.encoder.fingerprint, "module": f"{type(self.module).__name__} {hash_tensors(own)}"}
 
     def encode_gallery(self, images: ImageSet) -> Embeddings:
         """Unit rows (g, m, d); the best of a picture's m vectors counts."""

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cirlib._atomic import atomic_path, atomic_write_text
-from cirlib.backbones.qformer import hash_tensors
+from cirlib._hashing import hash_tensors
 from cirlib.methods.dqe_cir.attributes import AttributeWeights
 from cirlib.methods.dqe_cir.query import ComposedQuery
 from cirlib.methods.qformer_encoder import QFormerEncoder, evaluating

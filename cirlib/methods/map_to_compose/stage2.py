@@ -8,8 +8,6 @@ Source: the released code, where `hard_contrast` mixes negatives that weigh noth
 """
 
 import copy
-import hashlib
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -17,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from cirlib._hashing import hash_tensors
 from cirlib.backbones.clip import Clip
 from cirlib.backbones.clip_text import fill_template
 from cirlib.data.triplets import TripletSet
@@ -28,10 +27,11 @@ from cirlib.methods.map_to_compose.method import MapToCompose
 from cirlib.methods.map_to_compose.pictures import HELD_BYTES, Pictures
 from cirlib.methods.map_to_compose.recipe import Stage2Recipe
 from cirlib.methods.map_to_compose.stage1 import TrainedMapToCompose
-from cirlib.methods.pseudo_words.fitting import Choice, batch_rows, hashed, pictures_key
+from cirlib.methods.pseudo_words.fitting import Choice, hashed, pictures_key
 from cirlib.methods.pseudo_words.losses import contrast
 from cirlib.methods.pseudo_words.prompts import THAT, TRAINING
 from cirlib.methods.pseudo_words.sentence import SentenceTokens, sentence_tokens
+from cirlib.methods.training import batch_rows
 from cirlib.types import InputError
 
 CHUNK = 256  # pictures whose keys are computed at once
@@ -208,19 +208,10 @@ def train_stage2(
         ComposingLosses(composer, encoder.clip, recipe),
         ComposingBatches(recipe, encoder, composer, data),
         method,
-        key | {"stage1": weights_hash(Composer(stage1.mapper, stage1.injection).state_dict())},
+        key | {"stage1": hash_tensors(Composer(stage1.mapper, stage1.injection).state_dict().values())},
         choice,
         stop_after=stop_after,
         progress=progress,
     )
     composer.requires_grad_(False)
     return TrainedMapToCompose(method, outcome)
-
-
-def weights_hash(weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 of named weights."""
-    digest = hashlib.sha256()
-    for name, tensor in weights.items():
-        digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""What the trainings of all mappers have in common: rows of a step, keys of the states, choice on val, and the outcome."""
+"""What the trainings of all mappers have in common: keys of the states, choice on val, and the outcome."""
 
 import hashlib
 import json
@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import torch
-from jaxtyping import Int
-from torch import Tensor, nn
+from torch import nn
 
 from cirlib.methods.pseudo_words.mappers import Mapper, build_mapper
 from cirlib.methods.pseudo_words.method import PseudoWordMethod
@@ -69,23 +67,6 @@ class Choice:
     def __post_init__(self) -> None:
         if self.val.split != "val":
             raise InputError(f"weights would be chosen on {self.val.name} {self.val.split}; give its val split")
-
-
-def batch_rows(count: int, batch: int, step: int, seed: int) -> Int[Tensor, " b"]:
-    """Rows of one step: a new shuffle each epoch, an incomplete last batch left out; a function of (seed, step) alone.
-
-    Raises:
-        InputError: If there are fewer rows than a batch needs.
-
-    Example:
-        >>> sorted(torch.cat([batch_rows(6, 3, step, 0) for step in (0, 1)]).tolist())
-        [0, 1, 2, 3, 4, 5]
-    """
-    if not 1 <= batch <= count:
-        raise InputError(f"a batch of {batch} asked for and {count} examples given; ask for 1 to {count}")
-    epoch, place = divmod(step, count // batch)
-    order = np.random.default_rng([seed, epoch]).permutation(count)
-    return torch.from_numpy(order[place * batch : (place + 1) * batch])
 
 
 def new_mapper(kind: str, seed: int, device: torch.device, **settings: float) -> Mapper:

@@ -22,7 +22,6 @@ from cirlib.methods.pseudo_words.features import image_features
 from cirlib.methods.pseudo_words.fitting import (
     Choice,
     TrainedMapper,
-    batch_rows,
     check_recipe,
     fit_mapper,
     hashed,
@@ -35,6 +34,7 @@ from cirlib.methods.pseudo_words.phrases import TEMPLATES, Phrases, phrases_key
 from cirlib.methods.pseudo_words.prompts import COMMON
 from cirlib.methods.pseudo_words.sentence import plain_sentences, pseudo_sentences
 from cirlib.methods.pseudo_words.textual_inversion import PhraseDrawer
+from cirlib.methods.training import batch_rows
 from cirlib.types import ImageSet, InputError
 
 

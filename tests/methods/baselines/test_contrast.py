@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 import torch
 from color_world import COLORS, IMAGES, benchmark
-from hypothesis import given
-from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
 from cirlib.methods.baselines import contrast
-from cirlib.methods.baselines.contrast import ContrastRecipe, Temperature, batch_rows, contrast_loss, in_batch_scores
+from cirlib.methods.baselines.contrast import ContrastRecipe, Temperature, contrast_loss, in_batch_scores
 from cirlib.types import InputError
 
 
@@ -32,24 +30,6 @@ def test_loss_is_that_of_a_loop(vectors):
         scores = [max(float(query[i] @ row) for row in target[j].reshape(-1, 4)) / 0.2 for j in range(5)]
         total -= scores[i] - np.log(np.exp(scores).sum())
     assert float(contrast_loss(in_batch_scores(query, target), 0.2)) == pytest.approx(total / 5, rel=1e-5)
-
-
-@given(st.integers(2, 40), st.integers(2, 40), st.integers(0, 3))
-def test_an_epoch_holds_each_row_once(count, batch, seed):
-    if batch > count:
-        with pytest.raises(InputError, match=f"batch of {batch}"):
-            batch_rows(count, batch, 0, seed)
-        return
-    steps = count // batch
-    for epoch in range(2):
-        rows = np.concatenate([batch_rows(count, batch, epoch * steps + step, seed) for step in range(steps)])
-        assert len(rows) == steps * batch == len(set(rows.tolist())) and set(rows.tolist()) <= set(range(count))
-
-
-def test_batches_depend_on_seed_and_epoch():
-    first = batch_rows(50, 10, 0, 0)
-    assert np.array_equal(first, batch_rows(50, 10, 0, 0))
-    assert not np.array_equal(first, batch_rows(50, 10, 0, 1)) and not np.array_equal(first, batch_rows(50, 10, 5, 0))
 
 
 def test_a_temperature_stays_in_its_bounds_and_comes_back():

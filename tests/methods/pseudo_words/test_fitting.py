@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_mappers import TRAININGS, run
 
-from cirlib.methods.pseudo_words.fitting import Choice, batch_rows
+from cirlib.methods.pseudo_words.fitting import Choice
 from cirlib.methods.pseudo_words.lincir import LincirRecipe
 from cirlib.methods.pseudo_words.pic2word import Pic2WordRecipe
 from cirlib.methods.pseudo_words.searle import SearleRecipe
@@ -59,14 +59,6 @@ def test_the_weights_that_val_likes_best_are_kept(encoder, pictures, val):
 def test_weights_are_never_chosen_on_test(val):
     with pytest.raises(InputError, match="val split"):
         Choice(replace(val, split="test"), lambda method, benchmark: 0.0)
-
-
-def test_rows_of_an_epoch_are_all_rows_once():
-    rows = torch.cat([batch_rows(11, 3, step, 5) for step in range(3)])
-    assert len(set(rows.tolist())) == 9
-    assert batch_rows(11, 3, 3, 5).tolist() != batch_rows(11, 3, 0, 5).tolist()
-    with pytest.raises(InputError, match="1 to 4"):
-        batch_rows(4, 5, 0, 0)
 
 
 @pytest.mark.parametrize(
