@@ -9,7 +9,7 @@ from cirlib.evaluation.intervals import Interval
 from cirlib.types import InputError
 from cirlib.viz.style import INK, MUTED, PALETTE, figure, house_style, label, percent_axis
 
-MARKS = "osD^v"
+MARKS, MAKERS = "osD^v", "sD^vPX"
 
 
 @house_style()
@@ -54,11 +54,11 @@ def plot_triplet_quality(
     *,
     levels: Mapping[str, Interval] | None = None,
 ) -> Figure:
-    """One metric against the measured share of right triplets: lines where a dial spoils them, named points for makers.
+    """One metric against the measured share of right triplets: lines where a dial spoils them, marks for makers.
 
     Args:
         dials: Name of a dial to (share of right triplets, interval) pairs; fractions.
-        makers: Name of a maker to one such pair, drawn as a hollow square with its name.
+        makers: Name of a maker to one such pair, drawn as a hollow mark of its own.
         metric: What is shown.
         levels: Results to compare with ("stage 1"), as level lines with bands.
 
@@ -75,13 +75,9 @@ def plot_triplet_quality(
         axes.plot([x for x, _ in ordered], [y.mean for _, y in ordered], color=color, marker=MARKS[position % 5], label=name, zorder=3)
         for x, found in ordered:
             axes.plot([x, x], [found.low, found.high], color=color, linewidth=2.4, alpha=0.45, solid_capstyle="round", zorder=2)
-    paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85}
-    for name, (x, found) in makers.items():
-        axes.plot([x, x], [found.low, found.high], color=INK, linewidth=1.6, zorder=4)
-        axes.scatter(x, found.mean, marker="s", s=42, color="white", edgecolor=INK, linewidth=1.5, zorder=5)
-        side, offset = ("right", -8) if x > 0.6 else ("left", 8)
-        place = {"xytext": (offset, 0), "textcoords": "offset points", "ha": side, "va": "center"}
-        axes.annotate(name, (x, found.mean), fontsize=8.5, color=INK, zorder=6, bbox=paper, **place)
+    for position, (name, (x, found)) in enumerate(makers.items()):
+        axes.plot([x, x], [found.low, found.high], color=INK, linewidth=1.2, zorder=4)
+        axes.scatter(x, found.mean, marker=MAKERS[position % 6], s=52, color="white", edgecolor=INK, linewidth=1.4, zorder=5, label=name)
     axes.set_xlim(-0.04, 1.04)
     percent_axis(axes.xaxis)
     percent_axis(axes.yaxis)
