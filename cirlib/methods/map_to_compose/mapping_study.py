@@ -40,7 +40,8 @@ _CAPTIONS = 7  # purpose of the generator, apart from those of other captions
 class MappingSettings:
     """What the trainings of all mappers share, and what each needs of its own."""
 
-    steps: int  # of every mapper
+    steps: int  # of every mapper but LinCIR's
+    lincir_steps: int  # LinCIR sees no picture and needs more of them
     batch: int  # pictures or captions per step, for all
     rate: float  # peak learning rate, for all
     look_every: int  # steps between two scores on val
@@ -106,7 +107,8 @@ class MappingStudy:
 
     def lincir(self, seed: int) -> TrainedMapper:
         """LinCIR on the sentences alone."""
-        recipe = LincirRecipe(**self._schedule(seed), **self._searle_mapper, noise=self.settings.noise)
+        schedule = {**self._schedule(seed), "steps": self.settings.lincir_steps}
+        recipe = LincirRecipe(**schedule, **self._searle_mapper, noise=self.settings.noise)
         return train_lincir(recipe, self.encoder, self.sentences, self.choice, progress=self.progress)
 
     def searle(self, seed: int) -> TrainedMapper:
