@@ -13,10 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-import numpy as np
 import torch
 from accelerate import Accelerator
-from jaxtyping import Int
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -126,23 +124,6 @@ def adamw_groups(module: nn.Module, rate: float, weight_decay: float, new: Seque
         {"params": parameters, "lr": rate * (factor if fresh else 1.0), "weight_decay": 0.0 if plain else weight_decay}
         for (plain, fresh), parameters in groups.items()
     ]
-
-
-def batch_rows(count: int, batch: int, step: int, seed: int) -> Int[Tensor, " b"]:
-    """Rows of one step: a new shuffle each epoch, an incomplete last batch left out; a function of (seed, step) alone.
-
-    Raises:
-        InputError: If there are fewer rows than a batch needs.
-
-    Example:
-        >>> sorted(torch.cat([batch_rows(6, 3, step, 0) for step in (0, 1)]).tolist())
-        [0, 1, 2, 3, 4, 5]
-    """
-    if not 1 <= batch <= count:
-        raise InputError(f"a batch of {batch} asked for and {count} examples given; ask for 1 to {count}")
-    epoch, place = divmod(step, count // batch)
-    order = np.random.default_rng([seed, epoch]).permutation(count)
-    return torch.from_numpy(order[place * batch : (place + 1) * batch])
 
 
 def train(

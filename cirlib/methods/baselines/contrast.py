@@ -18,7 +18,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from cirlib.methods.training import Schedule, Trained, Watch, adamw_groups, batch_rows, train
+from cirlib.methods.batches import batch_rows
+from cirlib.methods.training import Schedule, Trained, Watch, adamw_groups, train
 from cirlib.types import Benchmark, InputError, Method, Query
 
 COLDEST, HOTTEST = 0.01, 0.5  # what a learned temperature is held between (our choice)

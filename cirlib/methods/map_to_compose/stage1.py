@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cirlib.backbones.clip import Clip
+from cirlib.methods.batches import batch_rows
 from cirlib.methods.clip_encoder import ClipEncoder
 from cirlib.methods.map_to_compose.composer import Composer, new_composer
 from cirlib.methods.map_to_compose.fitting import fit
@@ -28,7 +29,7 @@ from cirlib.methods.pseudo_words.fitting import Choice, hashed, pictures_key
 from cirlib.methods.pseudo_words.losses import contrast
 from cirlib.methods.pseudo_words.prompts import TRAINING
 from cirlib.methods.pseudo_words.sentence import sentence_tokens
-from cirlib.methods.training import Trained, batch_rows
+from cirlib.methods.training import Trained
 from cirlib.types import ImageSet, InputError
 
 

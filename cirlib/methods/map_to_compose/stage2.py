@@ -19,6 +19,7 @@ from cirlib._hashing import hash_tensors
 from cirlib.backbones.clip import Clip
 from cirlib.backbones.clip_text import fill_template
 from cirlib.data.triplets import TripletSet
+from cirlib.methods.batches import batch_rows
 from cirlib.methods.clip_encoder import ClipEncoder
 from cirlib.methods.map_to_compose.composer import Composer, new_composing
 from cirlib.methods.map_to_compose.fitting import fit
@@ -31,7 +32,6 @@ from cirlib.methods.pseudo_words.fitting import Choice, hashed, pictures_key
 from cirlib.methods.pseudo_words.losses import contrast
 from cirlib.methods.pseudo_words.prompts import THAT, TRAINING
 from cirlib.methods.pseudo_words.sentence import SentenceTokens, sentence_tokens
-from cirlib.methods.training import batch_rows
 from cirlib.types import InputError
 
 CHUNK = 256  # pictures whose keys are computed at once

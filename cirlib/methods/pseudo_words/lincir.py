@@ -17,13 +17,13 @@ from torch.nn.functional import mse_loss
 
 from cirlib.backbones.clip import Clip
 from cirlib.backbones.clip_text import text_tower
+from cirlib.methods.batches import batch_rows
 from cirlib.methods.clip_encoder import ClipEncoder
 from cirlib.methods.pseudo_words.fitting import Choice, TrainedMapper, check_recipe, fit_mapper, hashed, new_mapper
 from cirlib.methods.pseudo_words.keywords import Tagger, lexicon_tagger, replace_keywords
 from cirlib.methods.pseudo_words.method import PseudoWordMethod
 from cirlib.methods.pseudo_words.prompts import COMMON
 from cirlib.methods.pseudo_words.sentence import plain_sentences, pseudo_sentences
-from cirlib.methods.training import batch_rows
 
 
 @dataclass(frozen=True)

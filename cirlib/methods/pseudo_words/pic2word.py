@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from cirlib.backbones.clip import Clip
 from cirlib.backbones.clip_text import text_tower
+from cirlib.methods.batches import batch_rows
 from cirlib.methods.clip_encoder import ClipEncoder
 from cirlib.methods.pseudo_words.features import image_features
 from cirlib.methods.pseudo_words.fitting import Choice, TrainedMapper, check_recipe, fit_mapper, new_mapper, pictures_key
@@ -20,7 +21,6 @@ from cirlib.methods.pseudo_words.losses import contrast
 from cirlib.methods.pseudo_words.method import PseudoWordMethod
 from cirlib.methods.pseudo_words.prompts import COMMON, TRAINING
 from cirlib.methods.pseudo_words.sentence import encode_sentences, sentence_tokens
-from cirlib.methods.training import batch_rows
 from cirlib.types import ImageSet
 
 

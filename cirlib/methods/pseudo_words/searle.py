@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from cirlib.backbones.clip import Clip
 from cirlib.backbones.clip_text import text_tower
+from cirlib.methods.batches import batch_rows
 from cirlib.methods.clip_encoder import ClipEncoder
 from cirlib.methods.pseudo_words.features import image_features
 from cirlib.methods.pseudo_words.fitting import (
@@ -34,7 +35,6 @@ from cirlib.methods.pseudo_words.phrases import TEMPLATES, Phrases, phrases_key
 from cirlib.methods.pseudo_words.prompts import COMMON
 from cirlib.methods.pseudo_words.sentence import plain_sentences, pseudo_sentences
 from cirlib.methods.pseudo_words.textual_inversion import PhraseDrawer
-from cirlib.methods.training import batch_rows
 from cirlib.types import ImageSet, InputError
 
 
