@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from cirlib.bench import midzone
+from cirlib.bench import measure, midzone
 from cirlib.types import InputError
 
 TINY = midzone.Case("tiny", 40, 150)
@@ -64,3 +64,11 @@ def test_bad_options():
         midzone.run(parse("--repeats", "0"))
     with pytest.raises(SystemExit):
         parse("--case", "none")
+
+
+@pytest.mark.slow
+def test_mining_a_pool_of_fashioniqs_size_stays_far_below_the_scores_of_all_vectors():
+    """Two blocks of queries; more of them add nothing but their sets. The einsum would hold 750 MiB here and 4,395 for all 6,000."""
+    result, found = measure.in_fresh_process(midzone._measure, midzone.Case("two-blocks", 1024, 6000), "cirlib", 1)
+    assert found["members"] > 32 * 1024
+    assert result["peak_mib"] < 300 and result["process_mib"] < 2048
