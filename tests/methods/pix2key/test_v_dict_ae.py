@@ -1,26 +1,13 @@
 import pytest
 import torch
-from tiny_v_dict_ae import pictures, tiny_models, tiny_recipe
+from tiny_v_dict_ae import tiny_recipe
 
 from cirlib.methods.pix2key.reconstruction import reconstruction_losses
 from cirlib.methods.pix2key.v_dict_ae import PROMPT, Batch, VDictAE
 from cirlib.methods.pix2key.v_dict_ae_batches import Batches, augment
 from cirlib.types import InputError
 
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    return tiny_models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("CIRLIB_CACHE", str(tmp_path))
-
-
-@pytest.fixture(scope="module")
-def images():
-    return pictures()
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def opened(images, count=None):
@@ -217,6 +204,6 @@ def test_reconstruction_losses_by_hand(models, images):
         reconstruction_losses(model, few[:1])
 
 
-def test_refuses_too_few_pictures(models):
+def test_refuses_too_few_pictures(models, images):
     with pytest.raises(InputError, match="10 pictures and batches of 11"):
-        Batches(VDictAE(models[0], tiny_recipe(batch=11, lora_rank=0), models[1]), pictures(10), progress=False)
+        Batches(VDictAE(models[0], tiny_recipe(batch=11, lora_rank=0), models[1]), images, progress=False)

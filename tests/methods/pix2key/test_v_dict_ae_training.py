@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from tiny_v_dict_ae import pictures, tiny_models, tiny_recipe
+from tiny_v_dict_ae import tiny_recipe
 
 from cirlib.backbones.vlm_prompts import DICTIONARY_PROMPT
 from cirlib.methods.pix2key.reconstruction import reconstruct, reconstruction_losses
@@ -19,20 +19,7 @@ from cirlib.methods.pix2key.v_dict_ae_training import (
 )
 from cirlib.types import InputError
 
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    return tiny_models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("CIRLIB_CACHE", str(tmp_path))
-
-
-@pytest.fixture(scope="module")
-def images():
-    return pictures()
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def train(models, images, recipe, **options):
@@ -56,7 +43,7 @@ def frozen(models):
 
 def test_frozen_weights_are_bit_identical_after_training_and_the_trained_ones_moved(models, images):
     before, start = frozen(models), VDictAE(models[0], tiny_recipe(), models[1]).state_dict()
-    trained = train(models, images, tiny_recipe())
+    trained = train(models, images, tiny_recipe(steps=2))
     after = frozen(models)
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
     moved = {name.split(".")[0] for name, tensor in trained.model.state_dict().items() if not torch.equal(tensor, start[name])}
@@ -77,8 +64,8 @@ def test_an_interrupted_training_ends_at_the_same_weights(models, images, tmp_pa
 
 
 def test_a_finished_training_is_read_back(models, images):
-    first = train(models, images, tiny_recipe())
-    again = train(models, images, tiny_recipe())
+    first = train(models, images, tiny_recipe(steps=2))
+    again = train(models, images, tiny_recipe(steps=2))
     assert first.history == again.history
     assert all(torch.equal(tensor, weights(again)[name]) for name, tensor in weights(first).items())
 
@@ -105,22 +92,13 @@ def opened(images):
 
 
 def test_history_has_a_row_per_step(models, images):
-    trained = train(models, images, tiny_recipe())
+    trained = train(models, images, tiny_recipe(steps=4))
     rows = trained.history
     assert {row["step"] % 2 for row in rows if "pixel" in row} == {0}  # every second step, where a timestep is early
     assert all({"step", "v", "guard", "total", "norm", "rate", "seconds"} <= row.keys() for row in rows)
     for row in rows:
         assert row["total"] == pytest.approx(row["v"] + 0.05 * row.get("pixel", 0.0) + 0.1 * row["guard"], rel=1e-5)
     assert trained.seconds == pytest.approx(sum(row["seconds"] for row in rows)) and trained.peak_mib > 10
-
-
-def test_watch_sees_averaged_weights_at_its_stages_and_does_not_disturb(models, images, tmp_path, monkeypatch):
-    plain = weights(train(models, images, tiny_recipe()))
-    monkeypatch.setenv("CIRLIB_CACHE", str(tmp_path / "other"))
-    stages = []
-    watched = train(models, images, tiny_recipe(), watch=lambda step, model: stages.append(step), watch_every=2)
-    assert stages == [0, 2, 4, 6]
-    assert all(torch.equal(tensor, weights(watched)[name]) for name, tensor in plain.items())
 
 
 def watched(models, images, recipe, every=2, **options):
@@ -134,22 +112,23 @@ def watched(models, images, recipe, every=2, **options):
     return seen
 
 
-def test_watch_sees_the_same_of_a_training_that_is_resumed_or_read_back(models, images, tmp_path, monkeypatch):
-    recipe = tiny_recipe(head="vocabulary")
-    whole = watched(models, images, recipe)
+def test_watch_does_not_disturb_and_sees_the_same_of_a_training_that_is_resumed_or_read_back(models, images, tmp_path, monkeypatch):
+    plain = weights(train(models, images, tiny_recipe()))
+    whole = watched(models, images, tiny_recipe())
     assert not torch.equal(whole[2]["pooler.queries"], whole[6]["pooler.queries"])
+    assert all(torch.equal(tensor, whole[6][name]) for name, tensor in plain.items())
     monkeypatch.setenv("CIRLIB_CACHE", str(tmp_path / "other"))
     for stop_after, stages in ((3, [0, 2]), (4, [0, 2, 4]), (None, [0, 2, 4, 6]), (None, [0, 2, 4, 6])):
-        seen = watched(models, images, recipe, stop_after=stop_after)
+        seen = watched(models, images, tiny_recipe(), stop_after=stop_after)
         assert list(seen) == stages
         for step in stages:
             assert all(torch.equal(tensor, whole[step][name]) for name, tensor in seen[step].items()), (stop_after, step)
 
 
 def test_a_finished_training_that_was_watched_at_other_steps_is_trained_again(models, images):
-    recipe = tiny_recipe(steps=3, pixel_weight=0.0)
+    recipe = tiny_recipe(steps=2, pixel_weight=0.0)
     train(models, images, recipe)
-    assert [list(watched(models, images, recipe, every)) for every in (2, 1, 0)] == [[0, 2, 3], [0, 1, 2, 3], [0, 3]]
+    assert [list(watched(models, images, recipe, every)) for every in (1, 0)] == [[0, 1, 2], [0, 2]]
 
 
 def test_average_is_the_plain_recursion(models):
@@ -180,9 +159,10 @@ def test_weight_decay_spares_norms_biases_and_queries(models):
 
 
 def test_checkpoint_gives_the_same_slots_and_texts(models, images, tmp_path):
-    trained = train(models, images, tiny_recipe(), folder=tmp_path / "checkpoint")
+    recipe = tiny_recipe(steps=2)
+    trained = train(models, images, recipe, folder=tmp_path / "checkpoint")
     stored = json.loads((tmp_path / "checkpoint" / "training.json").read_text())
-    assert Recipe.read(stored["recipe"]) == tiny_recipe() and stored["peak_mib"] > 10
+    assert Recipe.read(stored["recipe"]) == recipe and stored["peak_mib"] > 10
     for diffusion in (None, models[1]):
         loaded = load_v_dict_ae(tmp_path / "checkpoint", models[0], diffusion)
         assert loaded.weights_hash() == trained.model.weights_hash()
