@@ -42,7 +42,7 @@ def slow_between(scores, target, reference, apart):
 
 
 @given(scores_of_a_query, st.integers(0, 13), st.integers(1, 13), st.integers(1, 3))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_steepest_drops_is_qures_loop(scores, target, step, apart):
     target %= len(scores)
     reference = (target + step) % len(scores)
@@ -93,7 +93,7 @@ def slow_mid(scores, target, allowed, rule):
     st.integers(1, 6),
     st.sampled_from([0, 6, 8]),
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_midzone_is_the_slow_loop(scores, target, bounds, kind, least, most):
     target %= len(scores)
     rule = MidZone(*bounds, kind, least, most)
@@ -214,7 +214,7 @@ def slow_rates(gaps, steps):
 
 
 @given(st.integers(0, 10_000), st.integers(1, 6))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_inversion_rates_by_their_definition(seed, steps):
     generator = torch.Generator().manual_seed(seed)
     gap = torch.randint(-10, 16, (5, 9), generator=generator) / 64
