@@ -9,7 +9,8 @@ from cirlib.methods.map_to_compose.mapping_study import SEEN, MappingSettings, M
 from cirlib.types import InputError
 
 SETTINGS = {
-    "steps": 2, "lincir_steps": 4, "batch": 4, "rate": 1e-3, "look_every": 2, "mapper_width": 8, "mapper_factor": 1, "mapper_dropout": 0.1, "noise": 0.1,
+    "steps": 2, "lincir_steps": 4, "batch": 4, "rate": 1e-3, "look_every": 2, "mapper_width": 8,
+    "mapper_factor": 1, "mapper_dropout": 0.1, "noise": 0.1,
     "inverted": 4, "inversion_steps": 2, "inversion_batch": 2, "ema": 0.5, "concepts": 2, "phrases": 1, "hidden": 8, "grid": 0, "views": 1,
 }  # fmt: skip
 
