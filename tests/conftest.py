@@ -1,12 +1,16 @@
-"""Fixtures that every test may use."""
+"""Settings and fixtures of every test."""
 
 import os
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
+
+settings.register_profile("cirlib", deadline=None)  # a busy machine is no reason to fail
+settings.load_profile("cirlib")
 
 
 @pytest.fixture(scope="session")
