@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -188,14 +187,11 @@ def tiny_config(vocabulary: int) -> dict:
 
 
 @pytest.fixture
-def steps_taken(few_pictures: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def steps_taken(few_pictures: None, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A tiny model, saved every second step; the list fills with the steps that the training takes."""
-    from accelerate.state import AcceleratorState
-
     monkeypatch.setattr(clip_pretraining, "model_config", tiny_config)
     monkeypatch.setattr(training_steps, "SAVE_EVERY", 2)
-    yield record_steps(monkeypatch, Losses, "__call__")
-    AcceleratorState._reset_state(True)  # the precision of one training must not reach the next test
+    return record_steps(monkeypatch, Losses, "__call__")
 
 
 SHORT = Recipe(pictures=8, steps=2, cooldown=1, batch=4, merges=30, corpus=20, warmup=1)

@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -154,14 +153,11 @@ SHORT = Recipe(pictures=8, steps=3, cooldown=1, batch=4, matched=2, corpus=40, w
 
 
 @pytest.fixture
-def steps_taken(few_pictures: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def steps_taken(few_pictures: None, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A tiny model, saved every second step; the list fills with the steps that the training takes."""
-    from accelerate.state import AcceleratorState
-
     monkeypatch.setattr(qformer_pretraining, "build_model", partial(build_model, vision=TINY_VISION, qformer=TINY_QFORMER))
     monkeypatch.setattr(qformer_pretraining, "SAVE_EVERY", 2)
-    yield record_steps(monkeypatch, qformer_pretraining, "_step")
-    AcceleratorState._reset_state(True)  # the precision of one training must not reach the next test
+    return record_steps(monkeypatch, qformer_pretraining, "_step")
 
 
 def test_pretraining_writes_a_checkpoint_and_goes_on_where_it_was_saved(

@@ -1,7 +1,6 @@
 """A whole pretraining in miniature of the miniature: both stages, the state, the checkpoint."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,16 +24,12 @@ TEXT = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num
 
 
 @pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tiny model, a cache of this test alone, and few pictures drawn."""
-    from accelerate.state import AcceleratorState
-
     monkeypatch.setenv("CIRLIB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(render, "SHARD", 8)
     monkeypatch.setattr(vlm_pretraining, "model_config", lambda tokenizer: vlm_miniature.model_config(tokenizer, VISION, TEXT))
     monkeypatch.setattr(training_steps, "SAVE_EVERY", 3)
-    yield
-    AcceleratorState._reset_state(True)  # the precision of one training must not reach the next test
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

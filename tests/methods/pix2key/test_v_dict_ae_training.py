@@ -79,12 +79,12 @@ def test_another_seed_gives_other_weights_and_the_global_generator_is_left_alone
 
 def test_losses_fall_on_a_few_pictures(models, images):
     few = images.select(images.ids[:4])
-    recipe = tiny_recipe(steps=40, rate=1e-2, warmup=5, guard_weight=1.0, save_every=100)
+    recipe = tiny_recipe(steps=20, rate=2e-2, warmup=3, guard_weight=1.0, pixel_weight=0.0, save_every=100)
     seen = []
     trained = train(models, few, recipe, watch=lambda step, model: seen.append(reconstruction_losses(model, opened(few)).right.mean()))
     assert seen[-1] < seen[0]
     guard = [row["guard"] for row in trained.history]
-    assert np.mean(guard[-5:]) < 0.7 * np.mean(guard[:5])
+    assert np.mean(guard[-5:]) < 0.8 * np.mean(guard[:5])
 
 
 def opened(images):
@@ -113,13 +113,14 @@ def watched(models, images, recipe, every=2, **options):
 
 
 def test_watch_does_not_disturb_and_sees_the_same_of_a_training_that_is_resumed_or_read_back(models, images, tmp_path, monkeypatch):
-    plain = weights(train(models, images, tiny_recipe()))
-    whole = watched(models, images, tiny_recipe())
+    recipe = tiny_recipe(pixel_weight=0.0)
+    plain = weights(train(models, images, recipe))
+    whole = watched(models, images, recipe)
     assert not torch.equal(whole[2]["pooler.queries"], whole[6]["pooler.queries"])
     assert all(torch.equal(tensor, whole[6][name]) for name, tensor in plain.items())
     monkeypatch.setenv("CIRLIB_CACHE", str(tmp_path / "other"))
     for stop_after, stages in ((3, [0, 2]), (4, [0, 2, 4]), (None, [0, 2, 4, 6]), (None, [0, 2, 4, 6])):
-        seen = watched(models, images, tiny_recipe(), stop_after=stop_after)
+        seen = watched(models, images, recipe, stop_after=stop_after)
         assert list(seen) == stages
         for step in stages:
             assert all(torch.equal(tensor, whole[step][name]) for name, tensor in seen[step].items()), (stop_after, step)
