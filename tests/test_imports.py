@@ -47,6 +47,8 @@ ALLOWED_SIDEWAYS = {
     ("pipeline", "config"),
     ("environment", "runs"),
     ("environment", "config"),
+    ("bench", "runs"),
+    ("bench", "config"),
 }
 BUILDS_ON = {"map_to_compose": "pseudo_words"}  # stage 1 is a mapper of pseudo-words with an injection
 DOORS = {
