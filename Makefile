@@ -6,6 +6,7 @@ PYTHON ?= python3.11 python3.12 python3.13 python3 python
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+WORKERS := --numprocesses auto --maxprocesses 8 --dist loadfile
 
 # Waiting threads sleep instead of spinning: on a busy two-core machine a training step is up to ten times faster, on an idle one as fast.
 export OMP_WAIT_POLICY := passive
@@ -32,13 +33,13 @@ results: $(STAMP)
 	@$(BIN)/python -m snakemake --cores $(CORES) --config profile=$(PROFILE) jobs=$(JOBS) --rerun-incomplete --nolock --keep-going --quiet all
 	@echo "Up to date: results/$(PROFILE)/ holds metrics/, tables/, figures/, notebooks/ (executed) and logs/."
 
-# Run the fast tests.
+# Run the fast tests, on every core.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
 
 # Run the slow tests too.
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest $(WORKERS) -m "slow or not slow"
 
 # Look for mistakes in code, notebooks and spelling; changes nothing.
 lint: $(STAMP)

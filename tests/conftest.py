@@ -9,6 +9,9 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):  # `make test`: the workers share the cores, and so do their threads
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))  # read when torch is imported
+
 settings.register_profile("cirlib", deadline=None)  # a busy machine is no reason to fail
 settings.load_profile("cirlib")
 
