@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from cirlib import __version__
 from cirlib.evaluation import attributes, metrics
 from cirlib.evaluation.lookup import Lookup, lookup
+from cirlib.evaluation.ranking import ranks_from_scores
 from cirlib.kernels.reference import candidate_ranks, order_candidates, target_ranks
 from cirlib.kernels.reference import top_k as best_rows
 from cirlib.types import Benchmark, Embeddings, InputError, Method, Report
@@ -89,6 +90,54 @@ def evaluate_embeddings(
     """
     table = lookup(benchmark, allow_missing=allow_missing)
     return _evaluate(name, query, gallery, benchmark, table, None, chunk_size, top_k, {"seed": seed, **(fingerprint or {})})
+
+
+def evaluate_scores(
+    name: str,
+    scores: Float[np.ndarray, "s g"],
+    benchmark: Benchmark,
+    *,
+    top_k: int = 50,
+    seed: int | None = None,
+    fingerprint: Mapping[str, Any] | None = None,
+    allow_missing: bool = False,
+) -> Report:
+    """Rank and score similarities that exist already, such as those of several systems together; the metrics and rules of `evaluate`.
+
+    Args:
+        name: Name of the method, for the report.
+        scores: Higher is better; a row per query in order (with missing pictures, of those whose reference and target are there), a column
+            per gallery picture. Equal scores are ordered by gallery row.
+        benchmark: One that ranks its gallery, and so are the other arguments as in `evaluate`.
+
+    Raises:
+        InputError: If the shape does not fit, a score is not a number, or the benchmark ranks each query's own candidates.
+    """
+    table = lookup(benchmark, allow_missing=allow_missing)
+    expected = (len(table.queries), len(benchmark.gallery))
+    if scores.shape != expected or benchmark.protocol.candidates != "gallery":
+        raise InputError(f"scores of shape {scores.shape} for {benchmark.name}; give {expected}, a row per query and a column per picture")
+    positives, exclude, subset = table.positives.numpy(), table.exclude[:, 0].numpy(), table.subset.numpy()
+    ranks = np.stack([ranks_from_scores(scores, column, exclude) for column in positives.T], axis=1)
+    candidates = np.where(exclude[:, None] == np.arange(len(benchmark.gallery)), -np.inf, scores)
+    top = np.argsort(-candidates, axis=1, kind="stable")[:, : min(top_k, table.n_candidates)]
+    ranking = _Ranking(ranks, _subset_ranks(scores, positives[:, 0], subset), top)
+    ranks = _spread(ranks, benchmark, table, fill=0)
+    known = _fingerprint(benchmark, table, ranks[:, 0], torch.device("cpu"))
+    per_query, ids = _metrics(ranking, ranks, benchmark, table), tuple(q.id for q in benchmark.queries)
+    return Report(
+        name, ids, ranks[:, 0], per_query, _spread(top, benchmark, table, fill=-1), {"seed": seed, **(fingerprint or {}), **known}
+    )
+
+
+def _subset_ranks(scores: np.ndarray, target: Int[np.ndarray, " s"], subset: Int[np.ndarray, "s c"]) -> Int[np.ndarray, " s"]:
+    """Rank of each target among its look-alikes; those that are listed twice count once, -1 pads."""
+    lines = np.arange(len(scores))
+    members = np.sort(subset, axis=1)
+    members[:, 1:][members[:, 1:] == members[:, :-1]] = -1
+    own, others = scores[lines, target][:, None], scores[lines[:, None], members]
+    better = (others > own) | ((others == own) & (members < target[:, None]))
+    return 1 + (better & (members >= 0)).sum(axis=1)
 
 
 def _evaluate(
