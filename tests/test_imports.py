@@ -35,6 +35,7 @@ FLOORS = {
     "claims": 3,
     "benchmarks": 3,
     "results": 3,
+    "suite": 3,
     "commands": 4,
     "cli": 5,
 }
@@ -42,6 +43,8 @@ ALLOWED_SIDEWAYS = {
     *((card, "card_numbers") for card in ("cards", "vlm_card", "qformer_card", "diffusion_card")),
     ("benchmarks", "config"),
     ("results", "runs"),
+    ("suite", "config"),
+    ("suite", "results"),
     ("backbones", "data"),
     ("runs", "config"),
     ("pipeline", "config"),

@@ -8,15 +8,14 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cirlib._atomic import atomic_path, atomic_write_text
+from cirlib._atomic import atomic_write_text
 from cirlib._hashing import hash_tensors
 from cirlib.methods.dqe_cir.attributes import AttributeWeights
 from cirlib.methods.dqe_cir.query import ComposedQuery
 from cirlib.methods.qformer_encoder import QFormerEncoder, evaluating
+from cirlib.methods.qformer_weights import load_behind_tower, save_behind_tower
 from cirlib.types import Embeddings, ImageSet, InputError, Query
 
 WEIGHTS, CARD = "weights.safetensors", "dqe_cir.json"
@@ -112,8 +111,7 @@ def save_dqe_cir(method: DqeCir, folder: str | os.PathLike[str], recipe: Mapping
         "template": method.encoder.template,
         "recipe": dict(recipe),
     }
-    with atomic_path(folder / WEIGHTS) as draft:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in _behind_the_tower(method.composer).items()}, draft)
+    save_behind_tower(method.composer, method.composer.qformer, folder / WEIGHTS)
     atomic_write_text(folder / CARD, json.dumps(card, indent=2) + "\n")
     return folder
 
@@ -131,9 +129,8 @@ def load_dqe_cir(folder: str | os.PathLike[str], encoder: QFormerEncoder) -> Dqe
     folder = Path(folder)
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        weights = load_file(folder / WEIGHTS)
         settings = card["attributes"]
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{folder} holds no trained DQE-CIR ({error}); give a folder with {CARD} and {WEIGHTS}") from error
     if card["vision"] != encoder.qformer.vision_fingerprint:
         raise InputError(
@@ -142,17 +139,5 @@ def load_dqe_cir(folder: str | os.PathLike[str], encoder: QFormerEncoder) -> Dqe
     encoder = encoder.fresh()
     groups = settings["groups"] or ("color",)  # mode "none" has no groups
     composer = ComposedQuery(encoder.qformer, AttributeWeights(encoder.qformer, settings["mode"], groups, settings["absent"]))
-    expected = _behind_the_tower(composer)
-    wrong = sorted(name for name in expected.keys() | weights.keys() if name not in weights or name not in expected)
-    wrong += sorted(name for name in expected.keys() & weights.keys() if expected[name].shape != weights[name].shape)
-    if wrong:
-        raise InputError(f"{folder / WEIGHTS} does not fit {encoder.qformer.name}: {len(wrong)} weights differ, the first is {wrong[0]}")
-    with torch.no_grad():
-        for name, tensor in expected.items():
-            tensor.copy_(weights[name])
+    load_behind_tower(composer, encoder.qformer, folder / WEIGHTS)
     return DqeCir(encoder, composer.requires_grad_(False).eval(), card["method"])
-
-
-def _behind_the_tower(composer: ComposedQuery) -> dict[str, Tensor]:
-    frozen = {id(tensor) for part in composer.qformer.vision_tower for tensor in part.state_dict(keep_vars=True).values()}
-    return {name: tensor for name, tensor in composer.state_dict(keep_vars=True).items() if id(tensor) not in frozen}
