@@ -1,11 +1,12 @@
 import dataclasses
+import json
 
 import pytest
 
 from cirlib.data.atelier import load_atelier
 from cirlib.evaluation.evaluate import evaluate
 from cirlib.methods.baselines import Chance
-from cirlib.results import load_rankings, save_ranking
+from cirlib.results import load_rankings, load_settings, model_folder, save_ranking, save_settings
 from cirlib.runs import start_run
 from cirlib.types import InputError
 
@@ -39,3 +40,20 @@ def test_parts_of_a_benchmark_do_not_replace_each_other(run):
 def test_nothing_to_read_is_told(run):
     with pytest.raises(InputError, match="run a notebook that evaluates methods first"):
         load_rankings(run.folder)
+
+
+def test_settings_come_back(run):
+    models = run.folder / "models"
+    assert load_settings(models, "Pix2Key, no MMR") is None
+    file = save_settings(run, "Pix2Key, no MMR", {"alpha": 0.1 + 0.2, "parser": "rules"})
+    assert file == models / "pix2key-no-mmr" / "settings.json" == model_folder(models, "Pix2Key, no MMR") / "settings.json"
+    assert load_settings(models, "Pix2Key, no MMR") == {"alpha": 0.1 + 0.2, "parser": "rules"}
+    assert json.loads(file.read_text())["tuned_by"] == "99_test"
+    file.write_text('{"settings": 3}')
+    with pytest.raises(InputError, match="holds no settings"):
+        load_settings(models, "Pix2Key, no MMR")
+
+
+def test_names_without_letters_have_no_folder(run):
+    with pytest.raises(InputError, match="rename the method"):
+        save_settings(run, "+", {})
