@@ -31,7 +31,7 @@ def load_behind_tower(module: nn.Module, qformer: QFormer, file: str | os.PathLi
     except (OSError, SafetensorError) as error:
         raise InputError(f"{file} holds no weights ({error}); save them again") from error
     expected = _behind_tower(module, qformer)
-    wrong = sorted(name for name in expected.keys() ^ weights.keys())
+    wrong = sorted(expected.keys() ^ weights.keys())
     wrong += sorted(name for name in expected.keys() & weights.keys() if expected[name].shape != weights[name].shape)
     if wrong:
         raise InputError(f"{file} does not fit {qformer.name}: {len(wrong)} weights differ, the first is {wrong[0]}")
