@@ -36,6 +36,7 @@ FLOORS = {
     "benchmarks": 3,
     "results": 3,
     "suite": 3,
+    "ablations": 3,
     "commands": 4,
     "cli": 5,
 }
