@@ -156,8 +156,8 @@ def claims_page(claims: pd.DataFrame, sections: Mapping[str, str], profile: str,
         f"{len(tested)} tested on {data}: {', '.join(counts)}. {len(untested)} more are {UNTESTABLE}.",
         "",
         "A verdict says whether a claim holds in our reconstruction, on this data and at this size; it does not judge the paper.",
-        "It follows from the 95 % interval of the difference alone: all of it above the bar (0 unless told), none of it, or neither. Of DQE-CIR and",
-        "Map-to-Compose we could read abstracts and summaries only; which rivals and which metric a claim is about is then our reading.",
+        "It follows from the 95 % interval of the difference alone: all of it above the bar (0 unless told), none of it, or neither.",
+        "Of DQE-CIR and Map-to-Compose we could read abstracts and summaries only; which rivals and which metric is then our reading.",
     ]
     head = ["| claim | where it stands | our measurement (points, 95 %) | verdict | where |", "|---|---|---|---|---|"]
     for title, part in (*of_paper.items(), ("Claims of others that we met, and our own", others)):
