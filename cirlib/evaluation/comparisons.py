@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from cirlib.evaluation.intervals import Interval, mean_intervals
 from cirlib.evaluation.report import check_comparable
@@ -126,3 +126,51 @@ def independent_difference(first: Interval, second: Interval) -> Interval:
 
 def _ranks(report: Report) -> Float[np.ndarray, " q"]:
     return np.where(report.ranks >= 1, report.ranks.astype(np.float64), np.inf)
+
+
+def mean_of_independent(parts: Sequence[Interval]) -> Interval:
+    """Interval of the mean of estimates from different queries, such as FashionIQ's three categories, each counted the same.
+
+    The distances to the ends are added in squares, as in `independent_difference`, and divided by the number of parts.
+
+    Example:
+        >>> both = mean_of_independent([Interval(0.2, 0.17, 0.23), Interval(0.4, 0.36, 0.44)])
+        >>> round(both.mean, 3), round(both.low, 3), round(both.high, 3)
+        (0.3, 0.275, 0.325)
+    """
+    if not parts or len({part.level for part in parts}) > 1:
+        raise InputError(f"{len(parts)} intervals of levels {sorted({part.level for part in parts})}; give one or more of one level")
+    mean = float(np.mean([part.mean for part in parts]))
+    below = np.linalg.norm([part.mean - part.low for part in parts]) / len(parts)
+    above = np.linalg.norm([part.high - part.mean for part in parts]) / len(parts)
+    return Interval(mean, float(mean - below), float(mean + above), parts[0].level)
+
+
+def most_different(first: Sequence[Report], second: Sequence[Report], count: int) -> Int[np.ndarray, " c"]:
+    """Positions of the queries on which two methods differ most, half of them in favour of each where there are as many.
+
+    The difference is between logarithms of ranks, averaged over seeds, so that ranks 1 and 10 are as far apart as 10 and 100. A target that
+    is not ranked counts as one place behind the worst rank of both methods.
+
+    Args:
+        first: Reports of one method, one per seed.
+        second: Reports of the other, over the same queries.
+        count: How many; fewer where fewer queries differ.
+
+    Returns:
+        First those that the first method places higher, the largest difference first; then those of the second, likewise. Ties by position.
+
+    Raises:
+        InputError: If the reports differ in protocol or queries, or `count` is below 1.
+    """
+    if count < 1:
+        raise InputError(f"{count} queries asked for; ask for 1 or more")
+    check_comparable([*first, *second])
+    ranks = [np.stack([_ranks(report) for report in group]) for group in (first, second)]
+    behind = 1 + max(table[np.isfinite(table)].max(initial=0) for table in ranks)
+    left, right = (np.log(np.where(np.isfinite(table), table, behind)).mean(axis=0) for table in ranks)
+    gap = right - left  # above 0: the first method is ahead
+    order = np.argsort(-np.abs(gap), kind="stable")
+    ahead, later = order[gap[order] > 0], order[gap[order] < 0]
+    mine = min(len(ahead), max(count - count // 2, count - len(later)))
+    return np.concatenate([ahead[:mine], later[: count - mine]])

@@ -107,7 +107,7 @@ def query_panels(
     for row, (query, ids, note) in enumerate(zip(queries, results, notes, strict=True)):
         top = head + row * step
         place_picture(axes, benchmark.references.open(query.reference), 0, top, cell)
-        _write(axes, query.text, note, cell + 0.15, top + cell / 2, text_width)
+        write_text(axes, query.text, note, cell + 0.15, top + cell / 2, text_width)
         for place, image_id in enumerate(ids):
             left = first + place * (cell + GAP)
             place_picture(axes, benchmark.gallery.open(image_id), left, top, cell, correct=image_id in query.positives)
@@ -140,7 +140,7 @@ def place_picture(axes: Axes, image: Picture, left: float, top: float, side: flo
         axes.add_patch(frame)
 
 
-def _write(axes: Axes, text: str, note: str, left: float, middle: float, width: float) -> None:
+def write_text(axes: Axes, text: str, note: str, left: float, middle: float, width: float) -> None:
     """A wrapped sentence with a small line below it."""
     lines = textwrap.wrap(text, int(width * CHARS_PER_INCH), max_lines=6, placeholder=" ...")
     low = middle + 0.5 * LINE * len(lines)

@@ -111,3 +111,37 @@ def test_independent_difference_matches_two_bootstraps():
 def test_levels_must_agree():
     with pytest.raises(InputError, match="levels 0.95 and 0.9"):
         comparisons.independent_difference(Interval(0, 0, 0), Interval(0, 0, 0, 0.9))
+
+
+def test_the_mean_of_parts_narrows_with_their_number():
+    part = Interval(0.4, 0.3, 0.6)
+    found = comparisons.mean_of_independent([part] * 4)
+    assert (found.mean, round(found.low, 12), round(found.high, 12)) == (0.4, 0.35, 0.5)
+    assert comparisons.mean_of_independent([part]) == part
+    for wrong in ([], [part, Interval(0, 0, 0, 0.9)]):
+        with pytest.raises(InputError, match="one or more of one level"):
+            comparisons.mean_of_independent(wrong)
+
+
+def test_queries_that_differ_most_are_those_of_a_loop():
+    rng = np.random.default_rng(5)
+    first = [make("a", rng.integers(0, 60, 30)) for _ in range(2)]
+    second = [make("b", rng.integers(0, 60, 30)) for _ in range(3)]
+    worst = max(report.ranks.max() for report in (*first, *second))
+
+    def mean_log(group, query):
+        return np.mean([np.log(report.ranks[query] or worst + 1) for report in group])
+
+    gaps = [mean_log(second, query) - mean_log(first, query) for query in range(30)]
+    ahead = sorted((q for q in range(30) if gaps[q] > 0), key=lambda q: (-gaps[q], q))[:4]
+    behind = sorted((q for q in range(30) if gaps[q] < 0), key=lambda q: (gaps[q], q))[:3]
+    assert comparisons.most_different(first, second, 7).tolist() == ahead + behind
+
+
+def test_where_one_method_is_never_ahead_the_other_fills_the_list():
+    first, second = [make("a", [1, 1, 1, 2, 5])], [make("b", [9, 3, 1, 4, 50])]
+    assert comparisons.most_different(first, second, 10).tolist() == [4, 0, 1, 3]
+    assert comparisons.most_different(second, first, 2).tolist() == [4, 0]
+    assert comparisons.most_different(first, first, 3).tolist() == []
+    with pytest.raises(InputError, match="0 queries"):
+        comparisons.most_different(first, second, 0)
