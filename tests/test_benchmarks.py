@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from cirlib.benchmarks import reported_benchmarks, tuning_benchmark
+from cirlib.benchmarks import hidden_benchmarks, reported_benchmarks, tuning_benchmark
 from cirlib.config import load_config
 from cirlib.types import InputError
 
@@ -24,10 +24,18 @@ def test_public_benchmarks_are_read_from_the_data_folder(shared_dir, tmp_path):
     config = dataclasses.replace(config, root=tmp_path, profile=profile)
     (circo,) = reported_benchmarks(config)
     assert (circo.name, circo.split, len(circo.queries)) == ("circo", "val", 220)
+    (hidden,) = hidden_benchmarks(config)
+    assert (hidden.name, hidden.split, len(hidden.queries)) == ("circo", "test", 800)
+    assert all(not query.positives for query in hidden.queries)
 
 
 def test_a_public_benchmark_that_is_absent_is_named(tmp_path):
     config = load_config("smoke")
     config = dataclasses.replace(config, root=tmp_path, profile=dataclasses.replace(config.profile, benchmarks=("cirr",)))
-    with pytest.raises(InputError, match="cirr"):
-        reported_benchmarks(config)
+    for load in (reported_benchmarks, hidden_benchmarks):
+        with pytest.raises(InputError, match="cirr"):
+            load(config)
+
+
+def test_drawn_benchmarks_have_no_hidden_targets():
+    assert hidden_benchmarks(load_config("mini")) == []

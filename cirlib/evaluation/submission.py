@@ -8,13 +8,17 @@ exactly the top 50 image ids of each, as integers. Both: no image twice in a lis
 
 import json
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from cirlib._atomic import atomic_write_text
 from cirlib.evaluation.protocols import find_list_problem
-from cirlib.types import Benchmark, InputError, Query, Report
+from cirlib.kernels.reference import top_k
+from cirlib.types import Benchmark, InputError, Method, Query, Report
 
 CIRR_DEPTH = {"recall": 50, "recall_subset": 3}
 CIRR_VERSION = "rc2"
@@ -138,6 +142,51 @@ def rankings_from_report(report: Report, benchmark: Benchmark) -> dict[str, list
     """
     ids = benchmark.gallery.ids
     return {query_id: [ids[row] for row in rows if row >= 0] for query_id, rows in zip(report.query_ids, report.top, strict=True)}
+
+
+def rank_gallery(method: Method, benchmark: Benchmark, depth: int) -> dict[str, list[str]]:
+    """The first pictures of every query, hidden targets or not: what a test server is sent. The rules of `evaluate`, its rerank included.
+
+    Args:
+        method: Two encoders, and optionally `rerank`.
+        benchmark: Its reference is left out where the protocol says so.
+        depth: Pictures per query; fewer where the gallery holds no more.
+    """
+    rows, reference = benchmark.gallery.rows, benchmark.protocol.exclude_reference
+    gallery = method.encode_gallery(benchmark.gallery)
+    query = method.compose(benchmark.queries, benchmark.references).rows
+    exclude = torch.tensor([rows.get(one.reference, -1) if reference else -1 for one in benchmark.queries])
+    candidates = len(rows) - int((exclude >= 0).any())
+    depth = min(depth, candidates)
+    size = min(int(getattr(method, "pool_size", 100)), candidates) if hasattr(method, "rerank") else 0
+    best, scores = top_k(query, gallery.rows, max(depth, size), exclude)
+    if size:
+        order = torch.as_tensor(method.rerank(benchmark.queries, best[:, :size], scores[:, :size], gallery)).to(best.device)
+        best = torch.cat([best[:, :size].gather(1, order), best[:, size:]], dim=1)
+    names = benchmark.gallery.ids
+    lists = best[:, :depth].tolist()
+    return {one.id: [names[row] for row in found if row >= 0] for one, found in zip(benchmark.queries, lists, strict=True)}
+
+
+def write_submission(method: Method, benchmark: Benchmark, folder: str | os.PathLike[str]) -> list[Path]:
+    """Every file that a test server takes of one method: CIRR's two, or CIRCO's one. They are checked before they are written.
+
+    Args:
+        method: As in `rank_gallery`.
+        benchmark: CIRR or CIRCO, the split whose targets are hidden.
+        folder: Made if it is not there; files are named by benchmark, split, metric and method.
+
+    Raises:
+        InputError: If the benchmark has no test server.
+    """
+    slug = re.sub(r"[^a-z0-9]+", "-", method.name.lower()).strip("-")
+    stem = Path(folder) / f"{benchmark.name}-{benchmark.split}"
+    if benchmark.name == "cirr":
+        ranked = rank_gallery(method, benchmark, len(benchmark.gallery))  # to the end, for the look-alikes
+        return [write_cirr(f"{stem}-{metric}-{slug}.json", ranked, benchmark, metric) for metric in CIRR_DEPTH]
+    if benchmark.name != "circo":
+        raise InputError(f"{benchmark.name} has no test server; give cirr or circo")
+    return [write_circo(f"{stem}-{slug}.json", rank_gallery(method, benchmark, CIRCO_DEPTH), benchmark)]
 
 
 def _check_object(document: Any) -> None:

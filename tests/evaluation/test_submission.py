@@ -5,11 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cirlib.evaluation.submission import check_circo, check_cirr, rankings_from_report, write_circo, write_cirr
-from cirlib.types import Benchmark, BenchmarkProtocol, ImageSet, InputError, Query, Report
+from cirlib.evaluation.evaluate import evaluate
+from cirlib.evaluation.submission import (
+    check_circo,
+    check_cirr,
+    rank_gallery,
+    rankings_from_report,
+    write_circo,
+    write_cirr,
+    write_submission,
+)
+from cirlib.types import Benchmark, BenchmarkProtocol, Embeddings, ImageSet, InputError, Query, Report
 
 IMAGES = tuple(f"test1-{i}-img0" for i in range(70))
 NUMBERS = tuple(str(100 + i) for i in range(70))
@@ -177,3 +187,64 @@ def test_official_circo_examples_pass(shared_dir: Path, split: str) -> None:
     check_circo(
         json.loads((shared_dir / f"annotations/circo/submission_examples/submission_{split}.json").read_text()), benchmark, known=()
     )
+
+
+class Directions:
+    """Random unit rows, and a rerank that turns the first lists around where it is asked for."""
+
+    def __init__(self, name: str = "Some method, 2", reranks: bool = False) -> None:
+        self.name = name
+        if reranks:
+            self.pool_size = 55
+            self.rerank = lambda queries, pool, scores, gallery: torch.arange(pool.shape[1]).flip(0).expand_as(pool)
+
+    def _rows(self, ids: tuple[str, ...], seed: int) -> Embeddings:
+        rows = torch.randn(len(ids), 6, generator=torch.Generator().manual_seed(seed))
+        return Embeddings(ids, torch.nn.functional.normalize(rows, dim=-1))
+
+    def encode_gallery(self, images: ImageSet) -> Embeddings:
+        return self._rows(images.ids, 0)
+
+    def compose(self, queries, images: ImageSet) -> Embeddings:
+        return self._rows(tuple(query.id for query in queries), 1)
+
+
+def _small(name: str, split: str, positives: bool = False) -> Benchmark:
+    ids = tuple(str(1000 + number) if name == "circo" else f"test1-{number}-0-img0" for number in range(60))
+    images = ImageSet(ids, lambda image_id: None, lambda image_id: image_id)
+    rng = np.random.default_rng(0)
+    queries = []
+    for number in range(4):
+        members = tuple(ids[row] for row in rng.choice(np.arange(10, 60), 5, replace=False)) if name == "cirr" else ()
+        queries.append(Query(str(number), ids[number], "is red", (ids[20 + number],) if positives else (), members))
+    protocol = BenchmarkProtocol(exclude_reference=name == "cirr", recall_at=(1,))
+    return Benchmark(name, split, tuple(queries), images, images, protocol)
+
+
+@pytest.mark.parametrize("name", ["cirr", "circo"])
+@pytest.mark.parametrize("reranks", [False, True])
+def test_hidden_targets_are_ranked_as_the_evaluation_ranks(name: str, reranks: bool) -> None:
+    hidden, known = _small(name, "test"), _small(name, "val", positives=True)
+    report = evaluate(Directions(reranks=reranks), known, top_k=50)
+    assert rank_gallery(Directions(reranks=reranks), hidden, 50) == rankings_from_report(report, known)
+    whole = rank_gallery(Directions(reranks=reranks), hidden, 999)
+    left_out = int(name == "cirr")
+    assert all(len(set(names)) == 60 - left_out for names in whole.values())
+
+
+def test_every_file_of_a_method_is_written_and_valid(tmp_path: Path) -> None:
+    cirr, circo = _small("cirr", "test1"), _small("circo", "test")
+    paths = [*write_submission(Directions(), cirr, tmp_path / "new"), *write_submission(Directions(), circo, tmp_path / "new")]
+    assert [path.name for path in paths] == [
+        "cirr-test1-recall-some-method-2.json",
+        "cirr-test1-recall_subset-some-method-2.json",
+        "circo-test-some-method-2.json",
+    ]
+    documents = [json.loads(path.read_text()) for path in paths]
+    assert [check_cirr(document, cirr) for document in documents[:2]] == ["recall", "recall_subset"]
+    check_circo(documents[2], circo)
+    ranked = rank_gallery(Directions(), cirr, 60)
+    for query in cirr.queries:
+        assert documents[1][query.id] == [image for image in ranked[query.id] if image in query.subset][:3]
+    with pytest.raises(InputError, match="fashioniq has no test server"):
+        write_submission(Directions(), _small("fashioniq", "test"), tmp_path)

@@ -17,8 +17,9 @@ from cirlib.data.circo import load_circo
 from cirlib.data.cirr import load_cirr
 from cirlib.data.fashioniq import load_fashioniq
 from cirlib.data.laion_cir import load_laion_cir
+from cirlib.data.published import BENCHMARKS, load_published
 from cirlib.evaluation.evaluate import evaluate
-from cirlib.evaluation.submission import check_circo, check_cirr, write_circo, write_cirr
+from cirlib.evaluation.submission import check_circo, check_cirr, write_circo, write_cirr, write_submission
 from cirlib.kernels.reference import top_k
 from cirlib.methods.clip_encoder import ClipEncoder
 from cirlib.methods.map_to_compose.method import MapToCompose
@@ -28,6 +29,8 @@ from cirlib.methods.map_to_compose.stage2 import train_stage2
 from cirlib.methods.map_to_compose.storage import load_map_to_compose, save_map_to_compose
 from cirlib.methods.pseudo_words.fitting import Choice
 from cirlib.methods.pseudo_words.prompts import compose_prompt
+from cirlib.results import benchmark_key
+from cirlib.viz.published import METRICS, public_estimates, public_table
 
 pytestmark = pytest.mark.slow
 COUNT = 56  # pictures of each benchmark: a submission lists 50, and CIRR leaves the reference out
@@ -181,6 +184,25 @@ def test_files_for_the_servers_are_valid(trained, cirr, circo, tmp_path):
             assert len(document["12"]) == depth and cirr[1].queries[0].reference not in document["12"]
         path = write_circo(tmp_path / f"{number}-circo.json", rankings(hidden, circo[1]), circo[1])
         check_circo(json.loads(path.read_text()), circo[1])
+
+
+def test_tables_hold_ours_beside_published_numbers_and_servers_get_their_files(trained, fashioniq, cirr, circo, tmp_path):
+    """What notebook 09 does in profile full."""
+    rankings = {}
+    for benchmark in (*fashioniq, cirr[0], circo[0]):
+        for method in trained:
+            report = evaluate(for_benchmark(method, benchmark), benchmark)
+            rankings.setdefault(benchmark_key(report), []).append(report)
+    assert set(rankings) == {"fashioniq-val-dress", "fashioniq-val-shirt", "fashioniq-val-toptee", "cirr-val", "circo-val"}
+    for name in BENCHMARKS:
+        ours = public_estimates(rankings, name, resamples=50)
+        table = public_table(load_published(name), ours, "val")
+        mine = table[table["who"] == "this repository"]
+        assert set(mine["method"]) == {method.name for method in trained} and set(mine["split"]) == {"val"}
+        assert all(METRICS[name][0] in values for values in ours.values())
+    for hidden in (cirr[1], circo[1]):
+        paths = write_submission(for_benchmark(trained[1], hidden), hidden, tmp_path)
+        assert len(paths) == (2 if hidden.name == "cirr" else 1) and all(path.is_file() for path in paths)
 
 
 def test_galleries_are_plain_clip_and_queries_stand_alone(trained, cirr):
