@@ -13,6 +13,7 @@ from typing import Literal
 
 import pandas as pd
 
+from cirlib._atomic import atomic_write_text
 from cirlib.evaluation.intervals import Interval
 from cirlib.types import InputError
 
@@ -164,6 +165,22 @@ def claims_page(claims: pd.DataFrame, sections: Mapping[str, str], profile: str,
         lines += ["", f"## {title}", "", *head, *(_tested_row(row, sections) for _, row in part.iterrows())]
         lines += [_untested_row(claim) for claim in untested if claim.source.startswith(title)]
     return "\n".join(lines) + "\n"
+
+
+def save_claims_page(tables: Path, notebooks: Path, profile: str, data: str, origin: str = "") -> Path:
+    """Write `claims.md` beside the tables that it is made of. Returns its path.
+
+    Args:
+        tables: `results/<profile>/tables`.
+        notebooks: Folder of the notebooks that saved them.
+        profile: That was measured.
+        data: What was measured on, in words.
+        origin: A line about the run, kept as a comment at the end.
+    """
+    claims = collect_claims(tables)
+    sections = {name: claims_section(notebooks / f"{name}.ipynb") for name in claims["notebook"].unique()}
+    comment = f"\n<!-- {origin} -->\n" if origin else ""
+    return atomic_write_text(tables / "claims.md", claims_page(claims, sections, profile, data) + comment)
 
 
 def _tested_row(row: pd.Series, sections: Mapping[str, str]) -> str:

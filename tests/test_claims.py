@@ -11,6 +11,7 @@ from cirlib.claims import (
     claims_section,
     claims_table,
     collect_claims,
+    save_claims_page,
     shown_claims,
     untested_claims,
 )
@@ -127,3 +128,19 @@ def test_missing_or_strange_tables_are_refused(tmp_path):
     pd.DataFrame({"claim": ["a"]}).to_csv(tmp_path / "04_claims.csv", index=False)
     with pytest.raises(InputError, match="has the columns claim"):
         collect_claims(tmp_path)
+
+
+def test_the_page_is_written_beside_its_tables(tables, tmp_path):
+    notebooks = tmp_path / "notebooks"
+    notebooks.mkdir()
+    for number in ("04", "08"):
+        cells = [
+            {"cell_type": "markdown", "source": [f"## {int(number)}.3  Claims"]},
+            {"cell_type": "code", "source": [f'run.save_table(t, "{number}_claims")']},
+        ]
+        (notebooks / f"{number}_method.ipynb").write_text(json.dumps({"cells": cells}))
+    path = save_claims_page(tables, notebooks, "smoke", "drawings", "made today")
+    text = path.read_text()
+    assert (
+        path == tables / "claims.md" and "profile smoke" in text and "04_method.ipynb), 4.3 |" in text and text.endswith("made today -->\n")
+    )
