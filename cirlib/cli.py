@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cirlib import __version__
 from cirlib._input_error import InputError
 
-COMMANDS = ("check", "data", "index", "search", "score", "submit", "bench")
+COMMANDS = ("check", "data", "index", "search", "explore", "score", "submit", "bench")
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -33,12 +33,14 @@ FLOORS = {
     "qformer_card": 3,
     "diffusion_card": 3,
     "claims": 3,
+    "costs": 3,
     "benchmarks": 3,
     "results": 3,
     "suite": 3,
     "ablations": 3,
-    "commands": 4,
-    "cli": 5,
+    "explore": 4,
+    "commands": 5,
+    "cli": 6,
 }
 ALLOWED_SIDEWAYS = {
     *((card, "card_numbers") for card in ("cards", "vlm_card", "qformer_card", "diffusion_card")),

@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
     index = load_index(args.index)
     image = read_picture(args.image) if args.image else None
-    clip = _load_clip_of(index, args.clip, args.device)
+    clip = load_clip_of(index, args.clip, args.device)
     exclude = _copies(index, args.image) if args.image and args.exclude_self else []
     note = MINIATURE_NOTE.format(public=PUBLIC_CHECKPOINT) if index.metadata["miniature"] else ""
     if args.method == "pix2key":
@@ -188,7 +188,7 @@ def _check_pix2key(args: argparse.Namespace) -> None:
     args.parser = args.parser or "rules"
 
 
-def _load_clip_of(index: "Index", moved_to: str | None, device: str) -> "Clip":
+def load_clip_of(index: "Index", moved_to: str | None, device: str) -> "Clip":
     """The checkpoint that made the index, and no other."""
     from cirlib.backbones.clip import load_clip
     from cirlib.backbones.miniature import miniature_path

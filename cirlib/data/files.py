@@ -38,13 +38,22 @@ def read_picture(path: str | os.PathLike[str], image_id: str = "") -> Image.Imag
     name = f"picture {image_id!r}" if image_id else "picture"
     try:
         with Image.open(path) as image:
-            image.load()
-            return _as_rgb(ImageOps.exif_transpose(image))
+            return upright_rgb(image)
     except FileNotFoundError:
         raise InputError(f"{name} is not at {path}; put the file there or name the folder that has it") from None
     except _UNREADABLE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{name} at {path} cannot be read ({reason}); replace the file or leave it out") from error
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """An opened picture as every reader of cirlib sees it: decoded whole, turned upright, 8-bit RGB.
+
+    Raises:
+        ValueError: For floating-point pixels; errors of PIL where the file is damaged.
+    """
+    image.load()
+    return _as_rgb(ImageOps.exif_transpose(image))
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

@@ -30,9 +30,14 @@ class ClipEncoder:
     ) -> None:
         self.clip = clip
         self.transform = transform or clip.transform
-        self.cache = cache if cache is not None else cache_dir("clip")
+        self._cache = cache
         self.progress = progress
         self._texts: dict[str, Tensor] = {}
+
+    @property
+    def cache(self) -> str | os.PathLike[str]:
+        """Folder for image embeddings; looked up at each use, so that `cirlib._cache.scratch_cache` reaches it."""
+        return self._cache if self._cache is not None else cache_dir("clip")
 
     @property
     def fingerprint(self) -> dict[str, str]:

@@ -65,6 +65,10 @@ class QFormerEncoder:
             self._vision[images] = encode_vision_tokens(self.qformer, images, batch_size=self.batch, progress=self.progress)
         return self._vision[images]
 
+    def forget(self, images: ImageSet) -> None:
+        """Drop what is held of a set, so that its pictures can leave memory; what lies on disk stays."""
+        self._vision.pop(images, None)
+
     def table(self, images: ImageSet, most_mib: float = 4096) -> "TokenTable":
         """Vision tokens of a set by row number, for training; see `TokenTable`."""
         return TokenTable(self.vision(images), most_mib)

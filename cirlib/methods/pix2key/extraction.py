@@ -46,9 +46,13 @@ class DictionaryExtractor:
     ) -> None:
         if (vlm is None) == (write is None):
             raise InputError("a dictionary extractor needs a model or a writer, and not both; give one of them")
-        folder = cache if cache is not None else cache_dir("vlm")
+
+        def ask(images: ImageSet, asked: Prompt) -> list[str]:
+            folder = cache if cache is not None else cache_dir("vlm")  # at each use, so that `cirlib._cache.scratch_cache` reaches it
+            return write_image_set(vlm, images, asked, folder, batch, progress)
+
         self.prompt = prompt
-        self.write = write or (lambda images, asked: write_image_set(vlm, images, asked, folder, batch, progress))
+        self.write = write or ask
         self.retried = 0
         self._source = write if vlm is None else vlm
         self._parsed: dict[str, Parsed] = {}

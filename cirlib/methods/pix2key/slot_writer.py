@@ -28,7 +28,12 @@ class SlotWriter:
 
     def __init__(self, model: VDictAE, cache: str | os.PathLike[str] | None = None, batch: int = 64, progress: bool = True) -> None:
         self.model, self.batch, self.progress = model, batch, progress
-        self.cache = cache if cache is not None else cache_dir("vlm")
+        self._cache = cache
+
+    @property
+    def cache(self) -> str | os.PathLike[str]:
+        """Folder for answers; looked up at each use, so that `cirlib._cache.scratch_cache` reaches it."""
+        return self._cache if self._cache is not None else cache_dir("vlm")
 
     @property
     def fingerprint(self) -> dict[str, str]:
