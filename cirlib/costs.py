@@ -122,9 +122,11 @@ def measure_cost(method: Method, asked: Benchmark, gallery: Embeddings, weights:
 def _unseen(images: ImageSet) -> ImageSet:
     """The same pictures, read from their source now, under content hashes that nobody has met."""
     pixels, salt = {image_id: images.open(image_id) for image_id in images.ids}, secrets.token_hex(8)
-    return ImageSet(
-        images.ids, lambda image_id: pixels[image_id], lambda image_id: hashlib.sha256(f"{salt} {image_id}".encode()).hexdigest()
-    )
+
+    def content(image_id: str) -> str:
+        return hashlib.sha256(f"{salt} {image_id}".encode()).hexdigest()
+
+    return ImageSet(images.ids, lambda image_id: pixels[image_id], content)
 
 
 def _search(method: Method, query: Query, rows: torch.Tensor, gallery: Embeddings, top: int) -> None:
