@@ -1,4 +1,4 @@
-"""Parts of methods on one page: what each adds or costs, as paired differences sorted by notebook; and facts laid over their pictures."""
+"""Parts of methods on one page: what each adds or costs, as paired differences sorted by notebook."""
 
 from collections.abc import Sequence
 
@@ -12,6 +12,7 @@ from cirlib.viz.style import INK, MUTED, ROLES, figure, house_style, label
 
 _MARKS = {"higher": (ROLES["composed"], "o"), "lower": (ROLES["wrong"], "X"), "inconclusive": (MUTED, "o")}
 _STEP = 0.235  # inches a row
+PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}  # lines behind a title would strike it out
 
 
 @house_style()
@@ -38,7 +39,7 @@ def plot_ablations(table: pd.DataFrame, *, titles: Sequence[str] = (), reach: fl
     made, (axes,) = figure(width=8.2, height=0.75 + _STEP * lines)
     at, ticks, names = 0.0, [], []
     for notebook, title in zip(notebooks, titles or notebooks, strict=True):
-        axes.text(-reach, at, title, fontsize=9.5, fontweight="bold", color=INK, va="center")
+        axes.text(-reach, at, title, fontsize=9.5, fontweight="bold", color=INK, va="center", bbox=PAPER)
         at += 1
         for row in table[table["notebook"] == notebook].itertuples():
             _row(axes, row, at, reach)
@@ -67,4 +68,4 @@ def _row(axes: object, row: object, at: float, reach: float) -> None:
     else:
         axes.scatter(np.sign(row.mean) * 0.985 * reach, at, s=46, marker=">" if row.mean > 0 else "<", color=color, zorder=3)
     text = f"{100 * row.mean:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}]"
-    axes.annotate(text, (1.01, at), xycoords=("axes fraction", "data"), va="center", fontsize=8.5, color=INK)
+    axes.annotate(text.replace("-", "\N{MINUS SIGN}"), (1.01, at), xycoords=("axes fraction", "data"), va="center", fontsize=8.5, color=INK)

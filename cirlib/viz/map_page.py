@@ -15,7 +15,7 @@ from PIL import Image
 
 from cirlib._atomic import atomic_write_text
 from cirlib.types import InputError
-from cirlib.viz.maps import ABSENT, value_colors
+from cirlib.viz.maps import ABSENT, Color, value_colors
 
 SPRITE_COLUMNS = 64  # thumbnails side by side
 GRID = 1000  # positions are whole numbers up to this
@@ -66,8 +66,8 @@ class MapPage:
     maps: Mapping[str, np.ndarray]
     notes: Mapping[str, str]
     queries: Sequence[PageQuery] = ()
-    colors: Mapping[str, Mapping[str, tuple[float, float, float]]] | None = None
-    thumb_px: int = 48
+    colors: Mapping[str, Mapping[str, Color]] | None = None
+    thumb_px: int = 64
     footer: str = ""
 
 

@@ -14,6 +14,7 @@ from cirlib.viz.pictures import Picture
 from cirlib.viz.style import GRID, INK, MUTED, PALETTE, ROLES, figure, house_style
 
 RIGHT, WRONG = ROLES["composed"], ROLES["wrong"]
+Color = str | tuple[float, float, float]
 ABSENT = "#CFCFCF"  # pictures that an attribute does not apply to, or whose value has no colour of its own
 
 
@@ -41,12 +42,12 @@ class Seen(NamedTuple):
     note: str = ""
 
 
-def value_colors(values: Sequence[str | None], own: Mapping[str, tuple[float, float, float]] | None = None) -> dict[str, object]:
+def value_colors(values: Sequence[str | None], own: Mapping[str, Color] | None = None) -> dict[str, Color]:
     """A colour for each value of an attribute: its own where one is given, else the palette's for the six most frequent values.
 
     Args:
         values: Of the pictures; None where the attribute does not apply.
-        own: Value to the colour that it is, such as the cloth colours of atelier.
+        own: Value to its colour: the cloth colours of atelier, or any others; they also give the order. Unused unless all values have one.
 
     Example:
         >>> value_colors(["dress", None, "coat", "dress"])
@@ -64,7 +65,7 @@ def plot_maps(
     maps: Mapping[str, Sequence[tuple[str, Float[np.ndarray, "n 2"], str]]],
     values: Mapping[str, Sequence[str | None]],
     *,
-    own: Mapping[str, Mapping[str, tuple[float, float, float]]] | None = None,
+    own: Mapping[str, Mapping[str, Color]] | None = None,
     cell: float = 2.25,
 ) -> Figure:
     """A grid of maps: a column per space, a row per kind of map or attribute.
@@ -81,13 +82,15 @@ def plot_maps(
     widths = {len(panels) for panels in maps.values()}
     if len(widths) != 1 or 0 in widths or set(maps) - set(values):
         raise InputError(f"rows of {sorted(widths)} maps, coloured rows {', '.join(values)}; give as many maps and one colouring per row")
-    made, panels = figure(widths.pop(), len(maps), width=cell * len(next(iter(maps.values()))) + 1.35, height=(cell + 0.35) * len(maps))
+    below = 0.35 if any(note for cells in maps.values() for _, _, note in cells) else 0.06
+    size = {"width": cell * len(next(iter(maps.values()))) + 1.35, "height": (cell + below) * len(maps) + 0.25}
+    made, panels = figure(widths.pop(), len(maps), **size)
     for row, (name, cells) in enumerate(maps.items()):
         colors = value_colors(values[name], (own or {}).get(name))
         shades = [colors.get(value, ABSENT) if value is not None else ABSENT for value in values[name]]
         line = panels[row * len(cells) : (row + 1) * len(cells)]
         for axes, (space, positions, note) in zip(line, cells, strict=True):
-            axes.scatter(*positions.T, s=5, c=shades, linewidth=0, alpha=0.85, rasterized=True)
+            axes.scatter(*positions.T, s=6, c=shades, linewidth=0.25, edgecolor=MUTED, rasterized=True)  # the rim shows white cloth
             _plain(axes)
             axes.set_title(space if row == 0 else "", fontsize=10)
             axes.set_xlabel(note, fontsize=8.5, color=MUTED)
@@ -105,7 +108,8 @@ def plot_query(views: Sequence[Seen], open_row: Mapping[int, Picture], text: str
     """One query on the maps of several methods, and below each map the reference image, the target and the first results.
 
     Circles are results that are right, crosses those that are wrong; the ring is the reference image, the diamond the target, the star the
-    query. A thin line leads from the reference image to the query.
+    query. A thin line leads from the reference image to the query. Each panel shows the part of its map that holds them all, and says how
+    large a part that is.
 
     Args:
         views: One per method.
@@ -135,7 +139,7 @@ def plot_query(views: Sequence[Seen], open_row: Mapping[int, Picture], text: str
 
 @house_style()
 def plot_clouds(clouds: Mapping[str, Float[np.ndarray, "n 2"]], shares: Float[np.ndarray, " 2"]) -> Figure:
-    """Clouds of one space on two axes: pictures small and grey, every other cloud with its own colour and mark, its mean as a large one.
+    """Clouds of one space on two axes: pictures in grey, every other cloud with its own colour and mark, its mean as a large one.
 
     Args:
         clouds: Name to positions; the first is drawn in grey.
@@ -146,9 +150,10 @@ def plot_clouds(clouds: Mapping[str, Float[np.ndarray, "n 2"]], shares: Float[np
     """
     if not clouds:
         raise InputError("no cloud to draw; give one or more")
-    made, (axes,) = figure(width=7.6, height=4.4)
+    made, (axes,) = figure(width=7.8, height=4.6)
+    free = [color for color in PALETTE if color not in {ROLES.get(name) for name in clouds}]
     for place, (name, positions) in enumerate(clouds.items()):
-        color = ABSENT if place == 0 else ROLES.get(name, PALETTE[(place + 2) % len(PALETTE)])
+        color = ABSENT if place == 0 else ROLES.get(name) or free[place % len(free)]
         mark = "osD^vPX*"[place % 8]
         axes.scatter(*positions.T, s=6 if place == 0 else 9, color=color, marker=mark, alpha=0.75 if place == 0 else 0.35, linewidth=0)
         mean = positions.mean(0)
@@ -161,17 +166,28 @@ def plot_clouds(clouds: Mapping[str, Float[np.ndarray, "n 2"]], shares: Float[np
 
 
 def _view(axes: Axes, seen: Seen) -> None:
-    axes.scatter(*seen.positions.T, s=4, color=GRID, linewidth=0, rasterized=True)
+    axes.scatter(*seen.positions.T, s=9, color=GRID, linewidth=0, rasterized=True)
+    share = _zoom(axes, seen)
     start, end = seen.positions[seen.reference], seen.query
     axes.plot(*np.stack([start, end]).T, color=INK, linewidth=0.9, zorder=3)
     for row, right in list(zip(seen.results, seen.right, strict=True))[::-1]:
         axes.scatter(*seen.positions[row], s=34, marker="o" if right else "X", color=RIGHT if right else WRONG, edgecolor="white", zorder=4)
     axes.scatter(*seen.positions[seen.target], s=120, marker="D", facecolor="none", edgecolor=RIGHT, linewidth=1.6, zorder=5)
     axes.scatter(*start, s=110, facecolor="none", edgecolor=INK, linewidth=1.8, zorder=6)
-    axes.scatter(*end, s=150, marker="*", color=INK, edgecolor="white", linewidth=0.8, zorder=7)
+    axes.scatter(*end, s=130, marker="*", color=INK, edgecolor="white", linewidth=0.8, zorder=7)
     axes.set_title(seen.name, fontsize=10)
-    axes.set_xlabel(seen.note, fontsize=8.5, color=MUTED)
+    axes.set_xlabel(f"{seen.note}{', ' if seen.note else ''}{share:.0%} of the map's width", fontsize=8.5, color=MUTED)
     _plain(axes)
+
+
+def _zoom(axes: Axes, seen: Seen) -> float:
+    """Show the square that holds everything to be seen, and at least a tenth of the map; returns its side as a share of the map's."""
+    points = np.concatenate([seen.positions[[seen.reference, seen.target, *seen.results]], seen.query[None]])
+    whole = float(np.ptp(seen.positions, axis=0).max())
+    middle, side = (points.min(0) + points.max(0)) / 2, max(1.25 * float(np.ptp(points, axis=0).max()), 0.1 * whole)
+    axes.set_xlim(middle[0] - side / 2, middle[0] + side / 2)
+    axes.set_ylim(middle[1] - side / 2, middle[1] + side / 2)
+    return min(1.0, side / whole)
 
 
 def _strip(

@@ -81,7 +81,7 @@ def plot_movement(turns: Mapping[str, Mapping[str, Interval]], nearer: Mapping[s
     _rows(panels[0], kinds)
     panels[1].axvline(0.5, color=MUTED, linestyle="--", linewidth=1.2, zorder=1)
     percent_axis(panels[1].xaxis)
-    label(panels[0], "how far", "angle between query and reference (degrees)")
+    label(panels[0], "how far", "angle to the reference (degrees)")
     label(panels[1], "in the right direction?", "queries that rank the target higher\nthan their reference image does (%)")
     panels[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return made
@@ -106,7 +106,7 @@ def plot_similarities(groups: Mapping[str, Mapping[str, Float[np.ndarray, "q w"]
         _outlines(left, {name: values[np.isfinite(values)] for name, values in table.items()})
         gaps = {name: (table["target"][:, :1] - values) for name, values in table.items() if name != "target"}
         gaps = {name: values[np.isfinite(values)] for name, values in gaps.items()}
-        right.axvspan(*zone, color=ZONE, linewidth=0, zorder=0)
+        shade = right.axvspan(*zone, color=ZONE, linewidth=0, zorder=0)
         right.axvline(0, color=_GROUPS["target"], linewidth=1.4, linestyle=":")
         _outlines(right, gaps)
         inside = "\n".join(f"{np.mean((v >= zone[0]) & (v <= zone[1])):.0%} of {name}" for name, v in gaps.items())
@@ -115,6 +115,7 @@ def plot_similarities(groups: Mapping[str, Mapping[str, Float[np.ndarray, "q w"]
         label(left, method, "similarity with the query (cosine)" if last else "", "density")
         label(right, "", "below the target: c(q, t) \N{MINUS SIGN} c(q, x) (cosine)" if last else "")
     handles, texts = panels[0].get_legend_handles_labels()
+    handles, texts = [*handles, shade], [*texts, f"mid-zone, {zone[0]:g} to {zone[1]:g}"]
     made.legend(handles, texts, loc="outside upper center", ncols=len(texts))
     return made
 

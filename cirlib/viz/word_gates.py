@@ -10,6 +10,7 @@ from cirlib.types import InputError
 from cirlib.viz.style import MUTED, PALETTE, figure, house_style, label
 
 _MARKS = "osD^"
+_NARROW = 0.02  # least width of the axis
 
 
 @house_style()
@@ -36,11 +37,17 @@ def plot_word_gates(gates: Mapping[str, Mapping[str, Float[np.ndarray, " n"]]], 
             axes.scatter(values.mean(), row, s=46, color=color, marker=_MARKS[place % 4], edgecolor="white", zorder=3)
         if start is not None:
             axes.axvline(start, color=MUTED, linestyle="--", linewidth=1.2)
-            axes.annotate("start", (start, -0.55), xytext=(3, 0), textcoords="offset points", fontsize=8, color=MUTED, va="bottom")
+            axes.annotate(
+                "start", (start, len(words) - 0.45), xytext=(3, 0), textcoords="offset points", fontsize=8, color=MUTED, va="bottom"
+            )
         axes.set_yticks(range(len(words)), [f"{word}  ({len(values)})" for word, values in words.items()])
         axes.set_ylim(len(words) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
+        low, high = axes.get_xlim()
+        if high - low < _NARROW:  # gates that never moved: no magnified rounding
+            axes.set_xlim((low + high - _NARROW) / 2, (low + high + _NARROW) / 2)
+        axes.ticklabel_format(axis="x", useOffset=False)
         label(axes, f"weight of {name}", "weight (0 to 1), a dot per text")
     return made
 
