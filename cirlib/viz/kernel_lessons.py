@@ -142,14 +142,14 @@ def plot_bounds(shares: Mapping[str, Float[np.ndarray, " n"]], title: str = "") 
 
     Args:
         shares: Name of a bound to |error| / bound of each pair.
-        title: Of the first panel.
+        title: Stands before the name of each bound.
 
     Raises:
         InputError: If there is no bound, or a bound has no pair.
     """
     if not shares or not all(map(len, shares.values())):
         raise InputError(f"{ {name: len(values) for name, values in shares.items()} } given; give a bound or more with pairs")
-    made, all_axes = figure(1, len(shares), height=0.6 + 1.5 * len(shares), sharex=True)
+    made, all_axes = figure(1, len(shares), height=0.6 + 1.6 * len(shares), sharex=True)
     edges = np.linspace(0, max(1.1, *(float(np.max(values)) for values in shares.values())), 111)
     for position, (axes, (name, values)) in enumerate(zip(all_axes, shares.items(), strict=True)):
         axes.hist(values, bins=edges, weights=np.full(len(values), 1 / len(values)), color=PALETTE[position])
@@ -175,8 +175,8 @@ def plot_bounds(shares: Mapping[str, Float[np.ndarray, " n"]], title: str = "") 
             fontsize=9,
         )
         percent_axis(axes.yaxis)
-        label(axes, title if not position else "", "", "pairs")
-        axes.annotate(name, (0.995, 0.86), xycoords="axes fraction", ha="right", fontsize=10, fontweight="bold", color=PALETTE[position])
+        axes.set_xlim(0, edges[-1])
+        label(axes, f"{title}: {name}" if title else name, "", "pairs")
     all_axes[-1].set_xlabel("error / bound")
     return made
 
@@ -227,6 +227,7 @@ def plot_crowding(
     left.yaxis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:,.0f}"))
     label(left, "Left to rescore", "distance of near-duplicates", "rows per query")
     right.set_ylim(-0.02, 1.25 * max(max(values) for values in lost.values()) + 0.05)
+    right.set_yticks([tick for tick in right.get_yticks() if 0 <= tick <= 1])
     percent_axis(right.yaxis)
     label(right, "Lost without rescoring", "distance of near-duplicates", f"share of the true top {k}")
     return made
