@@ -1,4 +1,4 @@
-"""One Triton loop over all pairs of query and gallery rows, with three epilogues: group maxima, slot scores, rank counts.
+"""One Triton loop over all pairs of query and gallery rows, with three epilogues: group maxima, slot scores, rank counts; and listed pairs.
 
 Formula    groups   best(q, group) = max over rows g of the group of <q, g> + slack(q) * radius(g)
            slots    score(q, x) = sum over c of coefficient(q, c) * max over s of <query(q, c), slot(x, s)>
@@ -42,7 +42,7 @@ def load() -> dict[str, Any]:
         ) from error
     here = globals()
     here["tl"] = triton.language
-    names = ("_products", "_group_maxima", "_slot_scores", "_outrank_counts")
+    names = ("_products", "_group_maxima", "_slot_scores", "_outrank_counts", "_pair_products")
     here |= {name: triton.jit(here[name]) for name in names}
     return {name.removeprefix("_"): here[name] for name in names}
 
@@ -177,3 +177,21 @@ def _outrank_counts(
             at = 2 * (at * capacity + entry)
             tl.store(list_ptr + at, group[None, :], mask=(bits != 0) & (entry < capacity))
             tl.store(list_ptr + at + 1, bits, mask=(bits != 0) & (entry < capacity))
+
+
+def _pair_products(
+    query, gallery, row_ptr, product_ptr, columns, dim, query_stride, gallery_stride, BLOCK_C: tl.constexpr, BLOCK_D: tl.constexpr
+):  # fmt: skip
+    """Not a scan: products of listed rows only, read where they lie, so that candidates are never gathered into a copy."""
+    blocks = tl.cdiv(columns, BLOCK_C)
+    line, column = tl.program_id(0) // blocks, tl.program_id(0) % blocks * BLOCK_C + tl.arange(0, BLOCK_C)
+    at = line.to(tl.int64) * columns + column
+    row = tl.load(row_ptr + at, mask=column < columns, other=-1).to(tl.int64)
+    acc = tl.zeros((BLOCK_C,), dtype=tl.float32)
+    for step in range(tl.cdiv(dim, BLOCK_D)):
+        place = step * BLOCK_D + tl.arange(0, BLOCK_D)
+        left = tl.load(query + line.to(tl.int64) * query_stride + place, mask=place < dim, other=0).to(tl.float32)
+        ok = (row >= 0)[:, None] & (place < dim)[None, :]
+        right = tl.load(gallery + row[:, None] * gallery_stride + place[None, :], mask=ok, other=0).to(tl.float32)
+        acc += tl.sum(left[None, :] * right, axis=1)
+    tl.store(product_ptr + at, tl.where(row >= 0, acc, float("-inf")), mask=column < columns)

@@ -17,6 +17,7 @@ from cirlib.types import InputError
 STRIDE = 8  # groups per tile of the gallery; member i of group j is row 8 i + j of the tile
 MOST_SLOTS = 32  # vectors a picture: eight pictures fill the widest tile
 _INTERPRETED_PROGRAMS = 3  # so that in the interpreter, too, one program has several tiles and their number is no multiple of it
+_PAIRS = 32  # listed rows of one program
 _MOST_ROWS = 2**31 - 2**16  # row numbers are int32 within a kernel, byte offsets int64
 _MOST_TILES = 2**31 - 1
 
@@ -57,6 +58,8 @@ def choose_tile(queries: int, itemsize: int, epilogue: str = "groups", slots: in
         return Tile(64, max(64, STRIDE * slots), dim, 8, 2)
     if epilogue == "groups" and queries <= 64:
         return Tile(max(16, 1 << (queries - 1).bit_length()), 128, 2 * dim, 4, 4 if queries <= 32 else 3, swap=True)
+    if epilogue == "counts" and itemsize == 1:
+        return Tile(64, 128 if slots <= 16 else 256, dim, 8, 3)
     if capability < 9 or epilogue in ("keys", "counts"):
         return Tile(128 if slots <= 16 else 64, 128 if slots <= 16 else 256, dim, 8, 4 if capability >= 9 else 3)
     return Tile(64 if queries <= 64 else 128, 256, dim, 8, 3)
@@ -95,7 +98,7 @@ def group_maxima(
     Raises:
         InputError: If shapes or dtypes do not fit, there is nothing to scan, or the tensors are where no kernel can run.
     """
-    tile = tile or choose_tile(len(query), query.element_size(), capability=_capability(query))
+    tile = tile or choose_tile(len(query), query.element_size(), capability=capability_of(query))
     _check(query, gallery, tile)
     groups = STRIDE * -(-len(gallery) // tile.gallery)
     slack = query.new_ones(len(query), dtype=torch.float32) if slack is None else slack.float().contiguous()
@@ -116,6 +119,23 @@ def group_rows(groups: Int[torch.Tensor, "q n"], rows: int, tile: Tile) -> Int[t
     member = STRIDE * torch.arange(tile.gallery // STRIDE, device=groups.device)
     found = (groups // STRIDE * tile.gallery + groups % STRIDE)[..., None] + member
     return found.masked_fill_(found >= rows, -1)
+
+
+def pair_products(
+    query: Num[torch.Tensor, "q d"], gallery: Num[torch.Tensor, "g d"], rows: Int[torch.Tensor, "q n"]
+) -> Float[torch.Tensor, "q n"]:
+    """Products of each query with its own listed rows, fp32; -inf for -1."""
+    _check(query, gallery, Tile())
+    rows = rows.contiguous()
+    products = torch.empty(rows.shape, device=query.device)
+    if rows.numel():
+        block = (
+            _PAIRS if query.is_cuda else max(16, 1 << (rows.shape[1] - 1).bit_length())
+        )  # interpreted, a program costs more than its work
+        grid = (len(rows) * -(-rows.shape[1] // block),)
+        sizes = (rows.shape[1], query.shape[1], query.stride(0), gallery.stride(0))
+        load()["pair_products"][grid](query, gallery, rows, products, *sizes, BLOCK_C=block, BLOCK_D=128)
+    return products
 
 
 def slot_maxima(
@@ -147,7 +167,7 @@ def slot_maxima(
     if (query_key is None) != (slot_key is None):
         raise InputError("keys of one side only given; give keys of constraints and of slots, or none")
     epilogue = "slots" if query_key is None else "keys"
-    tile = tile or choose_tile(queries * padded, query.element_size(), epilogue, width, _capability(query))
+    tile = tile or choose_tile(queries * padded, query.element_size(), epilogue, width, capability_of(query))
     pad = (0, padded - parts)
     lines = torch.nn.functional.pad(query, (0, 0, *pad)).flatten(0, 1)
     _check(lines, slots, tile)
@@ -191,7 +211,7 @@ def outrank_counts(
     """
     count = gallery.shape[1] if gallery.ndim == 3 else 1
     width = 1 << (count - 1).bit_length()
-    tile = tile or choose_tile(len(query), query.element_size(), "counts", width, _capability(query))
+    tile = tile or choose_tile(len(query), query.element_size(), "counts", width, capability_of(query))
     _check(query, gallery, tile)
     if not 1 <= count <= min(MOST_SLOTS, tile.gallery // STRIDE):
         raise InputError(f"{count} vectors a picture given; {tile} takes 1 to {min(MOST_SLOTS, tile.gallery // STRIDE)}")
@@ -222,7 +242,7 @@ def listed_rows(
 
 def can_bulk_copy(*tensors: torch.Tensor) -> bool:
     """Whether TMA can read these: compute capability 9, contiguous entries, and rows that begin at multiples of 16 bytes."""
-    if _capability(tensors[0]) < 9:
+    if capability_of(tensors[0]) < 9:
         return False
     return all(t.stride(-1) == 1 and t.stride(0) * t.element_size() % 16 == 0 and t.data_ptr() % 16 == 0 for t in tensors)
 
@@ -268,5 +288,6 @@ def _interpreted() -> bool:
     return type(load()["products"]).__name__ == "InterpretedFunction"
 
 
-def _capability(like: torch.Tensor) -> int:
+def capability_of(like: torch.Tensor) -> int:
+    """Major compute capability of the device of a tensor; in the interpreter 9."""
     return torch.cuda.get_device_capability(like.device)[0] if like.is_cuda else 9
