@@ -13,7 +13,7 @@ from cirlib._cache import scratch_cache
 from cirlib.explore.asking import Asked, Fact, Why, Wish, ask
 from cirlib.explore.collection import Collection
 from cirlib.explore.reference import Reference
-from cirlib.explore.space import Plane, Space, prepare_space
+from cirlib.explore.space import Plane, Space, has_plain_gallery, prepare_space
 from cirlib.kernels.mmr import mmr_order
 from cirlib.kernels.reference import top_k
 from cirlib.methods.qformer_encoder import QFormerEncoder
@@ -133,18 +133,27 @@ class Explorer:
 
     def prepare(self, tell: Callable[[str], None] | None = None) -> None:
         """Embed the gallery for every method, so that no search has to; `tell` gets one line per method, and bars are shown."""
-        for number, (name, method) in enumerate(self.methods.items(), start=1):
+        for number, name in enumerate(self.methods, start=1):
             start = time.perf_counter()
-            self._spaces[name] = prepare_space(method, self.collection, progress=tell is not None)
+            self.space(name, progress=tell is not None)
             if tell is not None:
                 tell(f"[{number}/{len(self.methods)}] {name}: {time.perf_counter() - start:.1f} s")
         _ = self.collection.rows_by_content
 
-    def space(self, name: str) -> Space:
+    def space(self, name: str, progress: bool = False) -> Space:
         """The gallery as a method sees it; made at the first call."""
         if name not in self._spaces:
-            self._spaces[name] = prepare_space(self.methods[name], self.collection)
+            self._spaces[name] = self._plain(name) or prepare_space(self.methods[name], self.collection, progress)
         return self._spaces[name]
+
+    def _plain(self, name: str) -> Space | None:
+        """The space of another method that searches the same plain CLIP embeddings, if one is there."""
+        method = self.methods[name]
+        for other, space in self._spaces.items():
+            known = self.methods[other]
+            if has_plain_gallery(method) and has_plain_gallery(known) and method.encoder is known.encoder:
+                return space
+        return None
 
     def search(self, request: Request) -> list[Answer]:
         """One answer per method of the request.
