@@ -73,7 +73,7 @@ def plot_intervals_by_condition(
     """
     conditions = list(dict.fromkeys(name for row in found.values() for name in row))
     step = min(0.2, 0.7 / len(conditions))
-    made, (axes,) = figure(height=1.2 + len(found) * max(0.4, 0.22 * len(conditions)))
+    made, (axes,) = figure(height=1.2 + len(found) * max(0.4, 0.16 * len(conditions)))
     for row, values in enumerate(found.values()):
         for place, name in enumerate(conditions):
             if name in values:
@@ -146,7 +146,7 @@ def duel_panels(
     if len(results) != 2 or not queries or {len(queries), len(notes)} != set(sizes):
         raise InputError(f"{sizes} results and {len(notes)} notes for {len(queries)} queries; give two methods and one of each per query")
     shown = max(len(ids) for lists in results.values() for ids in lists)
-    words = 2.1  # inches
+    words = 2.8  # inches
     block = shown * (cell + GAP) + 0.25
     first, step, head = cell + words + 0.3, cell + LINE + 0.05, 0.25
     made, axes = board(first + 2 * block - 0.25, head + len(queries) * step - 0.05)
