@@ -8,7 +8,8 @@ from importlib.util import find_spec
 
 import pytest
 
-from cirlib.kernels.compile_gate import CAPABILITIES, COLUMNS, configurations
+from cirlib.kernels.compile_gate import CAPABILITIES, COLUMNS, compile_one, configurations, describe, problems
+from cirlib.types import InputError
 
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed: pip install -r requirements-kernels.lock")
 
@@ -20,10 +21,10 @@ def run(*arguments):
 
 
 @needs_triton
-def test_one_configuration_of_each_kernel_for_hopper():
+def test_the_first_configuration_for_hopper():
     done = run("--first", "--capability", "90")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("HGMMA") == 3 and "4 configurations, 0 not as they must be" in done.stdout
+    assert "HGMMA" in done.stdout and "1 configurations, 0 not as they must be" in done.stdout
 
 
 def test_what_is_wrong_is_told():
@@ -46,9 +47,12 @@ def test_what_is_wrong_is_told():
 
 @needs_triton
 def test_nothing_is_compiled_while_interpreting():
-    told = os.environ | {"TRITON_INTERPRET": "1"}
-    done = subprocess.run([sys.executable, "-m", "cirlib.kernels.compile_gate"], capture_output=True, text=True, env=told)
-    assert done.returncode == 1 and "unset it" in done.stderr
+    from triton_here import DEVICE
+
+    if DEVICE == "cuda":
+        pytest.skip("here nothing is interpreted")
+    with pytest.raises(InputError, match="unset it"):
+        compile_one(next(configurations(90)))
 
 
 def test_the_kept_table_is_of_these_configurations(repo_root):
