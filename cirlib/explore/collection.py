@@ -13,7 +13,7 @@ from cirlib.data.atelier.render import draw_picture
 from cirlib.types import Embeddings, ImageSet, InputError
 
 SPLIT = "test"
-SHOWN_PX = 288  # longest side of a picture on the page: sharp on screens with two dots a pixel
+SHOWN_PX = 240  # longest side of a picture on the page: sharp on screens with two dots a pixel
 HELD_THUMBNAILS = 6000  # JPEGs of about 10 kB
 
 

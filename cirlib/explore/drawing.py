@@ -18,7 +18,7 @@ from cirlib.explore.reference import Reference
 from cirlib.explore.session import Answer, Map
 from cirlib.viz.search_page import MARKS, SIGNS
 
-MAP_WIDTH, MARGIN = 640, 24  # px of the drawing; its height follows from the gallery, so that both axes have one scale
+MAP_PX, MARGIN = 560, 24  # longest side of the drawing; the other follows from the gallery, so that both axes have one scale
 CLOUD_PX = 1200  # longest side of the picture of the gallery's dots
 DOT = (128, 128, 128, 130)  # grey that reads on white and on black
 
@@ -72,7 +72,7 @@ def draw_map(answer: Answer, collection: Collection) -> str:
     reference = None if places.reference is None else frame.pixel(*places.reference.tolist())
     return _render(
         "map.svg.html",
-        width=MAP_WIDTH,
+        width=frame.width,
         height=frame.height,
         cloud=cloud,
         query=frame.pixel(*places.query.tolist()),
@@ -108,14 +108,13 @@ class _Frame:
         marks = [self.cloud_low, self.cloud_high, places.query.numpy()] + ([] if places.reference is None else [places.reference.numpy()])
         self.low, high = np.min(marks, axis=0), np.max(marks, axis=0)
         extent = np.maximum(high - self.low, 1e-9)
-        self.scale = (MAP_WIDTH - 2 * MARGIN) / max(extent[0], extent[1])
-        self.left = (MAP_WIDTH - extent[0] * self.scale) / 2
-        self.height = round(extent[1] * self.scale + 2 * MARGIN)
+        self.scale = (MAP_PX - 2 * MARGIN) / max(extent)
+        self.width, self.height = (round(side * self.scale + 2 * MARGIN) for side in extent)
 
     def pixel(self, x: float, y: float) -> tuple[float, float]:
         """Pixels from the left and from the top."""
         return (
-            round(float(self.left + (x - self.low[0]) * self.scale), 1),
+            round(float(MARGIN + (x - self.low[0]) * self.scale), 1),
             round(float(self.height - MARGIN - (y - self.low[1]) * self.scale), 1),
         )
 

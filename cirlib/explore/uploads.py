@@ -67,7 +67,8 @@ def read_upload(data: bytes, name: object = "") -> Upload:
     Raises:
         InputError: In one line, if the file is too large, of another type, damaged, or of a size that no encoder can use.
     """
-    shown = "".join(letter for letter in str(name).replace("\\", "/").rpartition("/")[2] if letter.isprintable())[:60] or "the file"
+    name = "".join(letter for letter in str(name).replace("\\", "/").rpartition("/")[2] if letter.isprintable())[:60]
+    shown = f"“{name}”" if name else "the file"
     if len(data) > MOST_BYTES:
         raise InputError(f"{shown} has {len(data) / 2**20:.1f} MB; {_ALLOWED}")
     try:
@@ -85,7 +86,7 @@ def read_upload(data: bytes, name: object = "") -> Upload:
     except Exception as error:  # a damaged file raises whatever its decoder meets first
         raise InputError(f"{shown} is damaged and cannot be read ({type(error).__name__}); {_ALLOWED}") from None
     upright.thumbnail((HELD_PX, HELD_PX), Image.Resampling.LANCZOS)
-    return Upload(upright, shown, hashlib.sha256(data).hexdigest())
+    return Upload(upright, name or "a picture", hashlib.sha256(data).hexdigest())
 
 
 def _check_size(name: str, width: int, height: int) -> None:

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from cirlib.explore.asking import Wish
-from cirlib.explore.drawing import MAP_WIDTH, Turn, draw_cloud, draw_line, draw_map, draw_picker, draw_results, draw_trail
+from cirlib.explore.drawing import MAP_PX, Turn, draw_cloud, draw_line, draw_map, draw_picker, draw_results, draw_trail
 from cirlib.explore.reference import Reference
 from cirlib.explore.session import Request
 from cirlib.explore.uploads import Upload
@@ -79,7 +79,7 @@ def test_the_map_is_to_scale_and_holds_everything(explorer, collection):
         int(rank): (float(x), float(y))
         for x, y, rank in re.findall(r"translate\(([\d.-]+) ([\d.-]+)\)\"><circle r=\"9\"/><text y=\"3.6\">(\d+)", text)
     }
-    assert width == MAP_WIDTH and sorted(hits) == list(range(1, 8))
+    assert max(width, height) == MAP_PX and sorted(hits) == list(range(1, 8))
     query = tuple(map(float, re.search(r'class="query" transform="translate\(([\d.-]+) ([\d.-]+)', text).groups()))
     for x, y in [*hits.values(), query]:
         assert 0 <= x <= width and 0 <= y <= height
