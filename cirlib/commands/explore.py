@@ -1,6 +1,8 @@
 """`cirlib explore`: a local web page to search with, picture and sentence, method beside method."""
 
 import argparse
+import contextlib
+import gc
 import importlib.util
 import threading
 from typing import TYPE_CHECKING
@@ -41,20 +43,24 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prepare the gallery for every method, then serve the page until Ctrl-C."""
     _check(args)
-    explorer = _explorer(args)
-    if explorer.unavailable:
-        print(f"Not available, and the page says what to run for each: {', '.join(explorer.unavailable)}.")
-    explorer.prepare(lambda line: print(line, flush=True))
-    from cirlib.explore.server import LOOPBACK, build_app, running
+    from cirlib.explore.guard import LOOPBACK
+    from cirlib.explore.server import build_app, listen, running
 
-    with running(build_app(explorer, args.host), args.host, args.port) as address:
-        if args.host not in LOOPBACK:
-            print(f"Anyone who reaches {address} over the network can search and see these pictures: there is no login.")
-        print(f"The page is at {address} (Ctrl-C ends it).", flush=True)
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            print("\nThe page is closed; nothing of its visitors was kept.")
+    with contextlib.closing(listen(args.host, args.port)) as listener:
+        explorer = _explorer(args)
+        if explorer.unavailable:
+            print(f"Not available, and the page says what to run for each: {', '.join(explorer.unavailable)}.")
+        explorer.prepare(lambda line: print(line, flush=True))
+        gc.collect()
+        gc.freeze()  # what is loaded now stays; walking it at every full collection would stop a search for half a second now and then
+        with running(build_app(explorer, args.host), listener) as address:
+            if args.host not in LOOPBACK:
+                print(f"Anyone who reaches {address} over the network can search and see these pictures: there is no login.")
+            print(f"The page is at {address} (Ctrl-C ends it).", flush=True)
+            try:
+                threading.Event().wait()
+            except KeyboardInterrupt:
+                print("\nThe page is closed; nothing of its visitors was kept.")
     return 0
 
 

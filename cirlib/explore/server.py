@@ -66,27 +66,35 @@ def build_app(explorer: Explorer, host: str = "127.0.0.1") -> Callable:
     return Guard(app, LOOPBACK if host in LOOPBACK else ())
 
 
-@contextmanager
-def running(app: Callable, host: str, port: int) -> Iterator[str]:
-    """Serve an application in a thread while the block lasts; gives the address.
-
-    Args:
-        app: ASGI application.
-        host: Address to bind to.
-        port: 0 takes any free one.
+def listen(host: str, port: int) -> socket.socket:
+    """Take an address; 0 takes any free port. Before a long preparation, so that a port that is taken is told at once.
 
     Raises:
-        InputError: If the address cannot be bound to.
+        InputError: If the address cannot be had.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # two listeners may bind to one port, but only one of them listens
     except (OSError, OverflowError) as error:
         listener.close()
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot listen on {host}, port {port} ({reason}); give another --port, or 0 for any free one") from error
+    return listener
+
+
+@contextmanager
+def running(app: Callable, listener: socket.socket) -> Iterator[str]:
+    """Serve an application in a thread while the block lasts; gives the address.
+
+    Args:
+        app: ASGI application.
+        listener: From `listen`; closed at the end.
+
+    Raises:
+        InputError: If the application does not start.
+    """
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=3))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
@@ -94,9 +102,9 @@ def running(app: Callable, host: str, port: int) -> Iterator[str]:
         while not server.started and thread.is_alive():
             thread.join(0.05)
         if not server.started:
-            raise InputError(f"the page could not start on {host}; the lines above say why")
-        shown = f"[{host}]" if ":" in host else host
-        yield f"http://{shown}:{listener.getsockname()[1]}"
+            raise InputError("the page could not start; the lines above say why")
+        host, port = listener.getsockname()[:2]
+        yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     finally:
         server.should_exit = True
         thread.join(10)

@@ -261,6 +261,12 @@ def test_twenty_visitors_at_once(address):
     assert len(found) == 40 and all("12 best of 320" in line for _, line in found), [line for _, line in found if "best of" not in line][:3]
 
 
+def test_a_port_that_is_taken_is_told_at_once(address):
+    command = [sys.executable, "-m", "cirlib.cli", "explore", "--port", address.rpartition(":")[2]]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "give another --port" in done.stderr
+
+
 def test_nothing_leaves_this_machine(chromium, address, proxy, folder):
     visitor = Visitor(chromium, address)
     visitor.search("in red")
