@@ -12,11 +12,11 @@ from collections.abc import Iterator
 import torch
 from jaxtyping import Float, Int
 
+from cirlib.kernels.counting import OutrankCount, outranks
 from cirlib.kernels.exact import FixedPoint, fixed_point, full_precision, margin, pair_scores, tile_scores
 from cirlib.types import InputError
 
 _QUERY_BLOCK = 512  # with 2,048 gallery rows a tile is 4 MiB of fp32: it stays in cache between the product and the count
-_DENSE = 64  # a tile with more than 1/64 of its pairs inside the margin (a collapsed model) is recomputed whole in float64
 _SPARE = 16  # candidates kept beyond k, so that rounding at the edge of the list almost never matters
 
 
@@ -185,64 +185,40 @@ def _scores_of_rows(
     return scores
 
 
-def _outranks(score: torch.Tensor, row: torch.Tensor, other_score: torch.Tensor, other_row: torch.Tensor) -> torch.Tensor:
-    """The one definition of *better*: a higher score, or the same score and a smaller gallery row."""
-    return (score > other_score) | ((score == other_score) & (row < other_row))
-
-
 def _wins(score: torch.Tensor, row: torch.Tensor, other_score: torch.Tensor, other_row: torch.Tensor) -> Int[torch.Tensor, "q p"]:
     """How many of the listed rows (q, c) outrank each of the positives (q, p). Padding outranks nothing."""
-    better = _outranks(score[:, None, :], row[:, None, :], other_score[:, :, None], other_row[:, :, None])
+    better = outranks(score[:, None, :], row[:, None, :], other_score[:, :, None], other_row[:, :, None])
     return (better & (row >= 0)[:, None, :]).sum(dim=-1)
 
 
 def _tiles(
-    query: FixedPoint, gallery: FixedPoint, lines: torch.Tensor, chunk_size: int
-) -> Iterator[tuple[int, int, torch.Tensor, torch.Tensor]]:
-    """First query, first gallery row and the integer rows of every tile, gallery outside, so that each chunk is converted once."""
+    query: FixedPoint, gallery: FixedPoint, lines: torch.Tensor, chunk_size: int, plain: bool = False
+) -> Iterator[tuple[int, slice, torch.Tensor, torch.Tensor]]:
+    """First query, gallery rows and both parts of every tile, gallery outside, so that each chunk is converted once. All are integers but
+    for the chunk where it is wanted plain."""
     step = max(1, chunk_size // (gallery.rows.shape[1] if gallery.rows.ndim == 3 else 1))
     blocks = query.take(lines).split(_QUERY_BLOCK)
-    for first_row in range(0, len(gallery), step):
-        chunk = gallery.take(slice(first_row, first_row + step))
+    for start in range(0, len(gallery), step):
+        rows = slice(start, min(start + step, len(gallery)))
+        chunk = gallery.plain(rows) if plain else gallery.take(rows)
         for number, block in enumerate(blocks):
-            yield number * _QUERY_BLOCK, first_row, block, chunk
+            yield number * _QUERY_BLOCK, rows, block, chunk
 
 
 def _count_outranking(
     query: FixedPoint, gallery: FixedPoint, positives: Int[torch.Tensor, "q p"], scores: Float[torch.Tensor, "q p"], chunk_size: int
 ) -> Int[torch.Tensor, "q p"]:
     """How many gallery rows outrank each positive. Column j of a query is skipped where it is padding."""
-    lines = (positives >= 0).sum(dim=1).argsort(descending=True, stable=True)  # queries with many positives first: column j is a prefix
-    positives, scores = positives[lines], scores[lines]
-    low, high = (scores + sign * margin(query, gallery) for sign in (-1, 1))
-    low, high = low.float(), high.float()
-    counts = torch.zeros_like(positives)
-    own = 0
-    for first, first_row, block, chunk in _tiles(query, gallery, lines, chunk_size):
-        tile = tile_scores(block, chunk)
-        for column in range(positives.shape[1]):
-            size = int((positives[first : first + len(block), column] >= 0).sum())
-            if not size:
-                break
-            part = slice(first, first + size)
-            certain = tile[:size] > high[part, column, None]
-            unsure = certain ^ (tile[:size] >= low[part, column, None])
-            line, place = unsure.nonzero(as_tuple=True)
-            row, score = positives[part, column], scores[part, column]
-            if len(line) * _DENSE > unsure.numel() + _DENSE * size:
-                exact = tile_scores(block[:size].double(), chunk.double())
-                columns = torch.arange(first_row, first_row + len(chunk), device=tile.device)
-                counts[part, column] += _outranks(exact, columns, score[:, None], row[:, None]).sum(dim=1)
-                own += int(((row >= first_row) & (row < first_row + len(chunk))).sum())
-                continue
-            exact = pair_scores(query, gallery, lines[part][line], place + first_row)
-            better = _outranks(exact, place + first_row, score[line], row[line])
-            counts[part, column] += certain.sum(dim=1, dtype=torch.int32)
-            counts[part, column] += torch.zeros_like(row).index_add_(0, line, better.long())
-            own += int((place + first_row == row[line]).sum())
-    if own != int((positives >= 0).sum()):
-        raise RuntimeError("a positive fell outside the margin of its own score: the matrix product here is less precise than fp32")
-    return torch.empty_like(counts).index_copy_(0, lines, counts)
+    lines = scores[:, 0].argsort() if scores.shape[1] else torch.arange(len(scores), device=scores.device)
+    lines = lines[(positives >= 0).sum(dim=1)[lines].argsort(descending=True, stable=True)]  # many positives first: column j is a prefix
+    sizes = (positives >= 0).sum(dim=0).tolist()
+    count = OutrankCount(query, gallery, lines, positives[lines], scores[lines])
+    for first, rows, block, chunk in _tiles(query, gallery, lines, chunk_size, gallery.filters_plain):
+        tile = tile_scores(block, chunk, count.products(chunk, block))
+        for column, size in enumerate(min(size - first, len(block)) for size in sizes):
+            if size > 0:
+                count.add(tile[:size], slice(first, first + size), column, rows, block)
+    return torch.empty_like(positives).index_copy_(0, lines, count.finish())
 
 
 def _stream_best(
@@ -251,18 +227,18 @@ def _stream_best(
     """The k best rows of some queries by score in `dtype`, and the score of the last one; in float64 exact, best first and ties by row."""
     rows = torch.full((len(lines), k), -1, dtype=torch.int64, device=query.device)
     best = torch.full((len(lines), k), -torch.inf, dtype=dtype, device=query.device)
-    for first, first_row, block, chunk in _tiles(query, gallery, lines, chunk_size):
+    for first, where, block, chunk in _tiles(query, gallery, lines, chunk_size):
         part = slice(first, first + len(block))
         tile = tile_scores(block.to(dtype), chunk.to(dtype))
         if excluded is not None:
-            _mask_excluded(tile, excluded[lines[part]], first_row)
+            _mask_excluded(tile, excluded[lines[part]], where.start)
         merged = torch.cat([best[part], tile], dim=1)  # kept rows are smaller than the tile's: a stable sort keeps ties in row order
         if dtype == torch.float64:
             kept, place = merged.sort(dim=1, descending=True, stable=True)
             kept, place = kept[:, :k], place[:, :k]
         else:
             kept, place = merged.topk(k, dim=1)
-        columns = torch.arange(first_row, first_row + len(chunk), device=query.device).expand(len(block), -1)
+        columns = torch.arange(where.start, where.stop, device=query.device).expand(len(block), -1)
         rows[part] = torch.cat([rows[part], columns], dim=1).gather(1, place)
         best[part] = kept
     return rows.masked_fill(best == -torch.inf, -1), best[:, -1]
@@ -284,3 +260,13 @@ def _ordered(query: FixedPoint, gallery: FixedPoint, rows: Int[torch.Tensor, "q 
 def _real(scores: Float[torch.Tensor, "q c"], query: FixedPoint, gallery: FixedPoint) -> Float[torch.Tensor, "q c"]:
     """Integer scores as the inner products that they stand for."""
     return (scores / (query.scale * gallery.scale)).float()
+
+
+def contrastive_loss(
+    query: Float[torch.Tensor, "q d"],
+    gallery: Float[torch.Tensor, "g d"],
+    target: Int[torch.Tensor, " q"],
+    scale: Float[torch.Tensor, ""] | float = 1.0,
+) -> Float[torch.Tensor, ""]:
+    """Mean cross entropy of each query's target among all gallery rows, plainly: all (q, g) scores at once, in the rows' precision."""
+    return torch.nn.functional.cross_entropy(scale * (query @ gallery.T), target)

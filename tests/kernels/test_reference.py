@@ -162,7 +162,7 @@ def test_no_more_than_a_tile_of_scores_exists(monkeypatch):
 
 def test_a_product_less_precise_than_fp32_is_noticed(monkeypatch):
     original = reference.tile_scores
-    monkeypatch.setattr(reference, "tile_scores", lambda q, g: original(q.bfloat16().to(q.dtype), g.bfloat16().to(g.dtype)))
+    monkeypatch.setattr(reference, "tile_scores", lambda q, g, out: original(q.bfloat16().to(q.dtype), g.bfloat16().to(g.dtype), out))
     with pytest.raises(RuntimeError, match="less precise than fp32"):
         target_ranks(unit(50, 64), unit(200, 64, seed=1), torch.arange(50))
 
