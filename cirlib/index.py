@@ -32,12 +32,12 @@ from cirlib.backbones.encode import SHARD_SIZE, EncodedImages, Unreadable, encod
 from cirlib.backbones.miniature import miniature_path
 from cirlib.data.files import list_pictures, picture_set
 from cirlib.data.transforms import ImageTransform
+from cirlib.kernels.search import search
 from cirlib.types import Embeddings, ImageSet, InputError
 
 METADATA_FILE = "index.json"
 UNFINISHED = "unfinished"
 FORMAT = 1
-SCORE_SLACK = 1e-5  # FAISS's fp32 sums differ by less from the exact inner product of unit rows
 
 
 @dataclass(frozen=True)
@@ -90,26 +90,9 @@ class Index:
         available = len(self) - len(set(exclude))
         if not 1 <= k <= available:
             raise InputError(f"k is {k} and {available} pictures can be returned; give a k from 1 to {available}")
-        queries = np.ascontiguousarray(query.detach().to("cpu", torch.float32).numpy())
-        wanted = k + len(set(exclude))
-        scores, rows = self.rows.search(queries, min(wanted + 1, len(self)))
-        best = []
-        for number in range(len(queries)):
-            candidates = rows[number]
-            if wanted < len(self) and scores[number, wanted - 1] - scores[number, wanted] <= SCORE_SLACK:
-                # A tie across the border: FAISS picks any of the tied rows, so ask for all of them.
-                radius = float(scores[number, wanted - 1]) - SCORE_SLACK
-                candidates = self.rows.range_search(queries[number : number + 1], radius)[2]
-            best.append(self._order(queries[number], np.setdiff1d(candidates, list(exclude)))[:k])
-        return (torch.tensor([[score for score, _ in row] for row in best]), torch.tensor([[place for _, place in row] for row in best]))
-
-    def _order(self, query: np.ndarray, rows: np.ndarray) -> list[tuple[float, int]]:
-        """Scores and rows, best first. Summed in float64 and rounded once, so that equal pictures have equal scores."""
-        gallery = self.embeddings.rows.numpy()[rows].astype(np.float64)
-        scores = (
-            (gallery * query.astype(np.float64)).sum(axis=1).astype(np.float32)
-        )  # row by row: a BLAS product may sum each row its own way
-        return [(float(scores[i]), int(rows[i])) for i in np.lexsort((rows, -scores))]
+        queries = query.detach().to("cpu", torch.float32)
+        found = search(queries, self.embeddings.rows, k, torch.tensor([sorted(set(exclude)) or [-1]]).expand(len(queries), -1))
+        return found.scores, found.rows
 
 
 @dataclass(frozen=True)

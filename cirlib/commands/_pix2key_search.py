@@ -37,7 +37,7 @@ def search_dictionaries(args: argparse.Namespace, index: "Index", clip: "Clip", 
     import torch
 
     from cirlib.commands.search import Found
-    from cirlib.kernels.reference import top_k
+    from cirlib.kernels.search import search
     from cirlib.methods.pix2key.explanation import explain
 
     available = len(index) - len(exclude)
@@ -50,8 +50,8 @@ def search_dictionaries(args: argparse.Namespace, index: "Index", clip: "Clip", 
     if not method.parser.understood:
         notes.append(f"Note: the parser ({method.parser.name}) read no change in the text; results keep what the reference shows.")
     rows = method.encode_gallery(gallery)
-    pool, scores = top_k(composed.rows, rows.rows, min(max(method.pool_size, args.k), available), torch.tensor([[*exclude] or [-1]]))
-    best = pool[0, method.rerank([query], pool, scores, rows)[0]][: args.k].tolist()
+    found = search(composed.rows, rows.rows, min(max(method.pool_size, args.k), available), torch.tensor([[*exclude] or [-1]]))
+    best = found.rows[0, method.rerank([query], found.rows, found.scores, rows)[0]][: args.k].tolist()
     explanations = explain(method, query, references, [index.ids[row] for row in best], gallery)
     reader = f"Dictionaries: {Path(args.vlm).name if args.vlm else 'shipped miniature model'}, text read by {method.parser.name}"
     return Found(best, [item.score for item in explanations], explanations, reader, notes)

@@ -13,7 +13,7 @@ from cirlib.evaluation import attributes, metrics
 from cirlib.evaluation.lookup import Lookup, lookup
 from cirlib.evaluation.ranking import ranks_from_scores
 from cirlib.kernels.reference import candidate_ranks, order_candidates, target_ranks
-from cirlib.kernels.reference import top_k as best_rows
+from cirlib.kernels.search import search
 from cirlib.types import Benchmark, Embeddings, InputError, Method, Report
 
 ATTRIBUTE_CUTOFFS = (10, 50)  # AC@K, AC_strict@K and ILD@K, where the list is that long
@@ -194,7 +194,7 @@ def _rank(query: Embeddings, gallery: Embeddings, benchmark: Benchmark, table: L
         return _Ranking(ranks, ranks[:, 0], top.cpu().numpy())
     ranks = target_ranks(q, g, table.positives, table.exclude, chunk_size=chunk_size)
     subset = candidate_ranks(q, g, table.positives[:, 0], table.subset)
-    top, _ = best_rows(q, g, min(top_k, table.n_candidates), table.exclude, chunk_size=chunk_size)
+    top = search(q, g, min(top_k, table.n_candidates), table.exclude, chunk_size=chunk_size).rows
     return _Ranking(ranks.cpu().numpy(), subset.cpu().numpy(), top.cpu().numpy())
 
 
@@ -207,7 +207,8 @@ def _rerank(
     if size < 1:
         raise InputError(f"{method.name!r} wants a pool of {size} candidates; a pool holds at least 1")
     if whole:
-        pool, scores = best_rows(q, g, size, table.exclude, chunk_size=chunk_size)
+        found = search(q, g, size, table.exclude, chunk_size=chunk_size)
+        pool, scores = found.rows, found.scores
     else:
         pool, scores = (part[:, :size] for part in order_candidates(q, g, table.subset))
     if (pool < 0).any():

@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from cirlib.kernels.reference import target_ranks, top_k
+from cirlib.kernels.reference import target_ranks
+from cirlib.kernels.search import search
 from cirlib.methods.pix2key.method import Pix2Key
 from cirlib.types import Benchmark, Embeddings, InputError, Query
 
@@ -127,7 +128,7 @@ def _ranks(
     if method.options.matching == "pooled":
         return ranks
     size = min(method.pool_size, len(gallery) - bool((exclude >= 0).any()))
-    pool, scores = top_k(query.rows, gallery.rows, size, exclude)
-    pool = pool.gather(1, method.rerank(queries, pool, scores, gallery))
+    best = search(query.rows, gallery.rows, size, exclude)
+    pool = best.rows.gather(1, method.rerank(queries, best.rows, best.scores, gallery))
     found = pool == target[:, None]
     return torch.where(found.any(dim=1), found.long().argmax(dim=1) + 1, ranks)
