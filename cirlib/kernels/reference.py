@@ -270,3 +270,27 @@ def contrastive_loss(
 ) -> Float[torch.Tensor, ""]:
     """Mean cross entropy of each query's target among all gallery rows, plainly: all (q, g) scores at once, in the rows' precision."""
     return torch.nn.functional.cross_entropy(scale * (query @ gallery.T), target)
+
+
+def slot_scores(
+    query: Float[torch.Tensor, "q c d"],
+    slots: Float[torch.Tensor, "g s d"],
+    coefficient: Float[torch.Tensor, "q c"],
+    query_key: Int[torch.Tensor, "q c"] | None = None,
+    slot_key: Int[torch.Tensor, "g s"] | None = None,
+    *,
+    chunk_size: int = 256,
+) -> Float[torch.Tensor, "q g"]:
+    """Signed, weighted, keyed constraints against slots as `kernels.slots` defines it: in float64, rounded to fp32 at the end."""
+    parts = []
+    for start in range(0, len(slots), chunk_size):
+        chunk = slots[start : start + chunk_size].to(query.device).double()
+        products = torch.einsum("qcd,gsd->qcgs", query.double(), chunk)
+        if slot_key is not None:
+            keys = slot_key[start : start + chunk_size].to(query.device)
+            asked = query_key[:, :, None, None].to(query.device)
+            products = products.masked_fill(~((keys >= 0) & ((asked < 0) | (asked == keys))), -torch.inf)
+        best = products.amax(dim=-1) if slots.shape[1] else products.new_full(products.shape[:3], -torch.inf)
+        best = best.masked_fill(best == -torch.inf, 0.0)  # no slot matches: the constraint adds nothing
+        parts.append(torch.einsum("qc,qcg->qg", coefficient.to(query.device).double(), best).float())
+    return torch.cat(parts, dim=1) if parts else torch.zeros(len(query), 0, device=query.device)
