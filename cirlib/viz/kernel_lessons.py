@@ -227,7 +227,7 @@ def plot_crowding(
     left.yaxis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:,.0f}"))
     label(left, "Left to rescore", "distance of near-duplicates", "rows per query")
     right.set_ylim(-0.02, 1.25 * max(max(values) for values in lost.values()) + 0.05)
-    right.set_yticks([tick for tick in right.get_yticks() if 0 <= tick <= 1])
+    right.set_yticks([tick for tick in right.get_yticks() if -1e-9 <= tick <= 1 + 1e-9])
     percent_axis(right.yaxis)
     label(right, "Lost without rescoring", "distance of near-duplicates", f"share of the true top {k}")
     return made
