@@ -1,0 +1,104 @@
+"""Galleries and queries for `cirlib bench search`: random ones with and without structure, and embeddings of real pictures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from cirlib._input_error import InputError
+from cirlib.methods.clip_encoder import ClipEncoder
+
+_CHUNK = 1 << 16
+_NOISE = 0.01  # length of what is added to a unit row to make a near-duplicate: cosine 0.99995
+_ATELIER = {"train": 3840, "val": 1920, "test": 2560, "test-compositional": 1920}  # the pictures of profile mini
+_SIZES = (1, 16, 64, 256, 1024)
+
+
+@dataclass(frozen=True)
+class Data:
+    """One gallery and its queries.
+
+    Attributes:
+        name: Stands in the name of a case.
+        kind: "even" (directions without structure), "clip-like" (a common mean and a decaying spectrum, as CLIP's embeddings have),
+            "atelier" (the shipped CLIP's embeddings of drawn clothes) or "photos" (its embeddings of a folder of photographs).
+        rows: Rows of the gallery; 0 for all real ones. Where there are more than real ones, near-duplicates fill up.
+        dim: Entries of a random row.
+        queries: How many at once, one case each.
+    """
+
+    name: str
+    kind: str
+    rows: int
+    dim: int = 512
+    queries: tuple[int, ...] = _SIZES
+
+
+DATA = (
+    Data("even-1m", "even", 1_000_000),
+    Data("clip-like-1m", "clip-like", 1_000_000),
+    Data("even-200k", "even", 200_000, queries=(16, 256)),
+    Data("atelier", "atelier", 0, queries=(1, 64, 1024)),
+    Data("atelier-copies-200k", "atelier", 200_000, queries=(1, 64, 1024)),
+    Data("photos", "photos", 0, queries=(1, 64, 1024)),
+    Data("photos-copies-200k", "photos", 200_000, queries=(1, 64, 1024)),
+)
+
+
+def load(data: Data, photos: Path | None) -> tuple[Float[Tensor, "q d"], Float[Tensor, "g d"]]:
+    """Unit rows of the largest number of queries and of the gallery, the same in every process."""
+    generator = torch.Generator().manual_seed(0)
+    most = max(data.queries)
+    if data.kind in ("even", "clip-like"):
+        spread = torch.arange(1, data.dim + 1).pow(-0.5) if data.kind == "clip-like" else torch.ones(data.dim)
+        mean = 0.9 * spread.norm() * data.dim**-0.5 * torch.randn(data.dim, generator=generator) * (data.kind == "clip-like")
+        return _random(most, spread, mean, generator), _random(data.rows, spread, mean, generator)
+    query, gallery = _atelier() if data.kind == "atelier" else _photos(photos)
+    query = query[torch.arange(most) % len(query)]
+    if data.rows <= len(gallery):
+        return query, gallery
+    copies = gallery[torch.arange(data.rows) % len(gallery)]
+    noise = torch.randn(copies.shape, generator=generator).mul_(_NOISE * copies.shape[1] ** -0.5)
+    return query, normalize(copies.add_(noise), dim=1)
+
+
+def _random(count: int, spread: Tensor, mean: Tensor, generator: torch.Generator) -> Float[Tensor, "n d"]:
+    rows = torch.empty(count, len(spread))
+    for chunk in rows.split(_CHUNK):
+        chunk.copy_(normalize(torch.randn(chunk.shape, generator=generator) * spread + mean, dim=1))
+    return rows
+
+
+def _atelier() -> tuple[Float[Tensor, "q d"], Float[Tensor, "g d"]]:
+    """1,000 composed queries of test, image plus text, and the pictures of all splits."""
+    from cirlib.data.atelier.benchmark import load_atelier, load_pictures
+
+    encoder = _encoder()
+    gallery = torch.cat([encoder.images(load_pictures(split, count)).rows for split, count in _ATELIER.items()])
+    benchmark = load_atelier("test", _ATELIER["test"], 1000)
+    images = encoder.references(benchmark.queries, benchmark.gallery)
+    return normalize(images + encoder.texts([query.text for query in benchmark.queries]), dim=1), gallery
+
+
+def _photos(folder: Path | None) -> tuple[Float[Tensor, "q d"], Float[Tensor, "g d"]]:
+    """Photographs of a folder that search the others: every sixth is a query."""
+    from cirlib.data.files import list_pictures, picture_set
+
+    if folder is None:
+        raise InputError("no photographs given; --photos FOLDER names some")
+    paths = {path.relative_to(folder).as_posix(): path for path in list_pictures(folder)}
+    if len(paths) < 100:
+        raise InputError(f"{folder} holds {len(paths)} pictures; at least 100 are needed")
+    rows = _encoder().images(picture_set(list(paths), lambda image_id: paths[image_id])).rows
+    asking = torch.arange(len(rows)) % 6 == 0
+    return rows[asking], rows[~asking]
+
+
+def _encoder() -> ClipEncoder:
+    from cirlib.backbones.clip import load_clip
+    from cirlib.backbones.miniature import miniature_path
+
+    return ClipEncoder(load_clip(miniature_path("clip"), device="cpu"), progress=False)
