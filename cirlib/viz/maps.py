@@ -88,9 +88,10 @@ def plot_maps(
     for row, (name, cells) in enumerate(maps.items()):
         colors = value_colors(values[name], (own or {}).get(name))
         shades = [colors.get(value, ABSENT) if value is not None else ABSENT for value in values[name]]
+        rim = 0.0 if all(isinstance(color, str) for color in colors.values()) else 0.3  # cloth may be white
         line = panels[row * len(cells) : (row + 1) * len(cells)]
         for axes, (space, positions, note) in zip(line, cells, strict=True):
-            axes.scatter(*positions.T, s=6, c=shades, linewidth=0.25, edgecolor=MUTED, rasterized=True)  # the rim shows white cloth
+            axes.scatter(*positions.T, s=6, c=shades, linewidth=rim, edgecolor=MUTED, rasterized=True)
             _plain(axes)
             axes.set_title(space if row == 0 else "", fontsize=10)
             axes.set_xlabel(note, fontsize=8.5, color=MUTED)

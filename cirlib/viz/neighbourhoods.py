@@ -109,7 +109,7 @@ def plot_similarities(groups: Mapping[str, Mapping[str, Float[np.ndarray, "q w"]
         shade = right.axvspan(*zone, color=ZONE, linewidth=0, zorder=0)
         right.axvline(0, color=_GROUPS["target"], linewidth=1.4, linestyle=":")
         _outlines(right, gaps)
-        inside = "\n".join(f"{np.mean((v >= zone[0]) & (v <= zone[1])):.0%} of {name}" for name, v in gaps.items())
+        inside = "\n".join(f"{np.mean((v >= zone[0]) & (v <= zone[1])):.1%} of {name}" for name, v in gaps.items())
         right.text(0.98, 0.96, f"in the zone:\n{inside}", transform=right.transAxes, ha="right", va="top", fontsize=8, color=INK)
         last = place == len(groups) - 1
         label(left, method, "similarity with the query (cosine)" if last else "", "density")

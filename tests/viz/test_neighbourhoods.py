@@ -49,7 +49,7 @@ def test_the_zone_counts_what_lies_in_it():
     made = plot_similarities({"sum": table}, (0.03, 0.1))
     made.draw_without_rendering()
     said = made.axes[1].texts[0].get_text()
-    assert "33% of random" in said and "50% of look-alikes" in said
+    assert "33.3% of random" in said and "50.0% of look-alikes" in said
     for groups, zone in (({}, (0, 1)), ({"sum": {}}, (0, 1)), ({"sum": table}, (0.2, 0.1))):
         with pytest.raises(InputError, match="needs its target"):
             plot_similarities(groups, zone)
