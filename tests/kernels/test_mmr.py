@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
+from cirlib.kernels import mmr
 from cirlib.kernels.mmr import mmr_order
 from cirlib.types import InputError
 
@@ -72,6 +73,24 @@ def test_every_pick_is_the_best_one_left(seed, diversity, select, dim):
         assert values[order[step]] >= max(left) - EXACT
     assert order[select:] == [i for i in scores.argsort(descending=True).tolist() if i not in order[:select]]
     assert sorted(order) == list(range(14)) and order[0] == int(scores.argmax())
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-7, 1e-5, 1.0])
+@pytest.mark.parametrize("copies", [1, 4, 30])
+def test_the_filter_never_changes_an_order(monkeypatch, noise, copies):
+    """Pools of copies and of near copies: the fp32 filter beside the exact way alone."""
+    generator = torch.Generator().manual_seed(copies)
+    kinds = normalize(torch.randn(120 // copies, 48, generator=generator) + 1, dim=-1)
+    gallery = kinds.repeat_interleave(copies, dim=0) + noise * torch.randn(120, 48, generator=generator)
+    pool = torch.rand(6, 120, generator=generator).argsort(dim=1)[:, :90]
+    scores = (gallery[pool] @ normalize(torch.randn(6, 48, generator=generator) + 1, dim=-1)[:, :, None])[:, :, 0]
+    settled = []
+    settle = mmr._settle
+    monkeypatch.setattr(mmr, "_settle", lambda *args: settled.append(len(args[1])) or settle(*args))
+    found = mmr_order(scores, pool, gallery, 0.4, 40)
+    assert copies != 4 or noise > 1e-6 or settled, "a few copies are told apart exactly"
+    monkeypatch.setattr(mmr, "_RIVALS", 0)
+    assert torch.equal(found, mmr_order(scores, pool, gallery, 0.4, 40))
 
 
 @given(st.integers(0, 10_000), st.integers(1, 30))
