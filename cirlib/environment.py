@@ -22,7 +22,7 @@ MINIMUM_PYTHON = (3, 11)
 MINIMUM_MEMORY_GIB = 4.0  # the mini profile peaks at about 3
 MINIMUM_DISK_GIB = 2.0  # drawn pictures, caches and results of the mini profile
 BENCHMARKS = ("fashioniq", "cirr", "circo", "genecis", "dfmm")
-EXTRAS = {"notebooks": "runs the notebooks", "kernels": "runs the GPU kernels", "dev": "runs the tests"}
+EXTRAS = {"notebooks": "runs the notebooks", "kernels": "runs the GPU kernels", "bench": "peers of benchmarks", "dev": "runs the tests"}
 
 
 @dataclass(frozen=True)

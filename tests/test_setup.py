@@ -14,6 +14,8 @@ from packaging.utils import canonicalize_name
 
 import cirlib
 
+OWN_FILE = ("kernels", "bench")  # extras that requirements-kernels.lock pins
+
 
 @pytest.fixture(scope="module")
 def lock(repo_root):
@@ -34,16 +36,18 @@ def test_the_lock_pins_each_package_once_for_every_machine(repo_root, lock):
 
 
 def test_the_lock_fits_pyproject(lock, project):
-    extras = [text for extra, texts in project["optional-dependencies"].items() if extra != "kernels" for text in texts]
+    extras = [text for extra, texts in project["optional-dependencies"].items() if extra not in OWN_FILE for text in texts]
     for requirement in map(Requirement, [*project["dependencies"], *extras]):
         version = lock[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(version), f"{requirement} against {version} in requirements.lock"
 
 
-def test_the_kernels_extra_has_its_own_file(repo_root, lock, project):
-    (pin,) = [line for line in (repo_root / "requirements-kernels.lock").read_text().splitlines() if not line.startswith("#")]
-    (wanted,) = map(Requirement, project["optional-dependencies"]["kernels"])
-    assert wanted.specifier.contains(pin.removeprefix("triton==")) and "triton" not in lock
+def test_kernels_and_peers_of_benchmarks_have_their_own_file(repo_root, lock, project):
+    lines = (repo_root / "requirements-kernels.lock").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert list(pins) == sorted(pins) and not set(pins) & set(lock)
+    for requirement in map(Requirement, [text for extra in OWN_FILE for text in project["optional-dependencies"][extra]]):
+        assert requirement.specifier.contains(pins[requirement.name])
 
 
 def test_the_lock_holds_everything_that_its_packages_need(lock):
@@ -66,7 +70,7 @@ def test_conda_users_get_the_same_versions(repo_root, lock, project):
     environment = yaml.safe_load(text)
     pins = dict(pin.split("==") for entry in environment["dependencies"] if isinstance(entry, dict) for pin in entry["pip"])
     assert {canonicalize_name(name): version for name, version in pins.items()}.items() <= lock.items()
-    direct = [text for extra, texts in project["optional-dependencies"].items() if extra != "kernels" for text in texts]
+    direct = [text for extra, texts in project["optional-dependencies"].items() if extra not in OWN_FILE for text in texts]
     assert {canonicalize_name(Requirement(text).name) for text in [*project["dependencies"], *direct]} <= set(map(canonicalize_name, pins))
     assert f"python={project['requires-python'].removeprefix('>=')}" in environment["dependencies"]
     for line in text.splitlines():
