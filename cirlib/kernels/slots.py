@@ -129,17 +129,19 @@ def _chunked(
 ) -> Float[torch.Tensor, "q g"]:  # fmt: skip
     """The torch backend: slots outside, so that each chunk is converted once; blocks of whole queries inside."""
     block = max(1, _LINES // max(1, query.shape[1]))
+    width = min(block, len(query)) * query.shape[1]  # constraints of a block
+    step = max(1, _TILE // max(1, width if slot_key is not None else width * slots.shape[1]))
+    scores = torch.zeros(len(slots), len(query), device=query.device)  # a row a picture, as the tiles come
+    if not width or not slots.numel():
+        return scores.T
     lines = query.to(dtype).split(block)
-    step = max(1, _TILE // max(1, slots.shape[1] * min(block, len(query)) * query.shape[1]))
-    products = torch.empty(step * slots.shape[1] * min(block, len(query)) * query.shape[1], dtype=dtype, device=query.device)
-    scores = torch.zeros(len(query), len(slots), device=query.device)
-    if not scores.numel() or not products.numel():
-        return scores
+    products = torch.empty(step * slots.shape[1] * width, dtype=dtype, device=query.device) if slot_key is None else None
     for start in range(0, len(slots), step):
         part = slice(start, start + step)
-        chunk = slots[part].to(query.device, dtype)  # (k, s, d)
-        if not chunk.sum().isfinite() and not chunk.isfinite().all():
+        chunk = slots[part]
+        if not chunk.sum().isfinite() and not chunk.isfinite().all():  # a sum of finite numbers may overflow: look again
             raise InputError(f"a number in the slots of pictures {start} to {start + len(chunk) - 1} is not finite; give finite numbers")
+        chunk = chunk.to(query.device, dtype)  # (k, s, d)
         keys = None if slot_key is None else slot_key[part].to(query.device)
         for number, asked in enumerate(lines):
             those = slice(number * block, number * block + len(asked))
@@ -148,8 +150,8 @@ def _chunked(
                 best = _best_of_all(asked.flatten(0, 1), chunk, products)
             else:
                 best = _best_of_keys(asked.flatten(0, 1), chunk, query_key[those].flatten().to(keys.device), keys, weight != 0)
-            scores[those, part] = (best * weight).view(len(chunk), *asked.shape[:2]).sum(dim=2).T
-    return scores
+            scores[part, those] = best.mul_(weight).view(len(chunk), *asked.shape[:2]).sum(dim=2)
+    return scores.T
 
 
 def _best_of_all(
