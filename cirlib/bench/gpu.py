@@ -3,7 +3,7 @@
 Correct    Search in 16 and 8 bits, ranks and slot scores at six shapes against the CPU reference, bit for bit, twice. If anything
            differs, nothing is timed.
 Ceilings   Copy and matrix products in 16 bits, 8 bits and fp32, measured here: every floor is computed from them.
-Cases      Searches with their peers, the worst order, other tiles; slots; ranks; mining and reranking. The most telling come first. What
+Cases      Searches with their peers, the worst order, other tiles; slots; ranks; loss, mining, reranking. The most telling come first. What
            does not fit into the time is left out, and said.
 """
 
