@@ -3,7 +3,8 @@
 Timed      From unit rows of queries to the 50 best rows of each, after the gallery was prepared; preparing is told as `prepare_s`. Each
            provider and gallery has a fresh process.
 Checked    Against float64 products of the same rows, for the first 64 queries: `recall` is the share of their 50 best that was found,
-           `same_order` the share that stands in its place.
+           `same_order` the share that stands in its place, `worst_gap` the largest difference in score from the row that should stand
+           there. The order of `reference` and the scans is that of exact products of rows rounded to 2^-26, so it is below 1e-7 for them.
 Data       See `cirlib.bench.search_data`: random rows without and with structure, embeddings of real pictures, near-duplicates of these.
 Floor      2 * q * g * d fp32 operations, or 4 * g * d bytes once, at the speeds of this machine. It holds for whoever multiplies in fp32. A
            scan of 8 bits has a quarter of both, so it may stay below: that is its point.
@@ -19,6 +20,8 @@ from cirlib._input_error import InputError
 from cirlib.bench.measure import floor_ms, in_fresh_process, measure
 from cirlib.bench.record import add_common_arguments, check_common, finish
 from cirlib.bench.search_data import DATA, Data
+
+Lists = tuple[list[list[int]], list[list[float]]]  # rows and their float64 scores, one list a query
 
 PROVIDERS = ("certified", "statistical", "faiss", "faiss-tuned", "torch", "reference", "usearch")
 _K = 50
@@ -62,15 +65,15 @@ def measure_data(data: Data, providers: tuple[str, ...], args: argparse.Namespac
             _say(args, f"{data.name}: {provider} skipped, {reason}")
             continue
         for row, found in in_fresh_process(_measure, data, provider, args.repeats, args.photos):
-            row |= _compare(found, truth[: row["queries"]])
+            row |= _compare(found, truth)
             row["floor_ms"] = floor_ms(2.0 * row["queries"] * row["gallery"] * row["dim"], 4.0 * row["gallery"] * row["dim"])
             rows.append(row)
             _say(args, _line(row))
     return rows
 
 
-def _measure(data: Data, provider: str, repeats: int, photos: Path | None) -> list[tuple[dict[str, Any], list[list[int]]]]:
-    """Rows of one provider and what it found for the first queries. Runs in the fresh process."""
+def _measure(data: Data, provider: str, repeats: int, photos: Path | None) -> list[tuple[dict[str, Any], Lists]]:
+    """Rows of one provider, and what it found with which scores for the first queries. Runs in the fresh process."""
     from cirlib.bench.search_data import load
     from cirlib.bench.search_peers import prepare
 
@@ -88,12 +91,14 @@ def _measure(data: Data, provider: str, repeats: int, photos: Path | None) -> li
             last[:] = search(some, _K)
 
         row = {"case": f"{data.name}-q{count}", "provider": provider, **measure(go, runs), "queries": count, "repeats": runs, **shared}
-        done.append((row | last[1], last[0][:_CHECKED].tolist()))
+        rows = last[0][:_CHECKED]
+        scores = (gallery[rows].double() @ some[:_CHECKED, :, None].double())[:, :, 0]
+        done.append((row | last[1], (rows.tolist(), scores.tolist())))
     return done
 
 
-def _truth(data: Data, photos: Path | None) -> list[list[int]]:
-    """The 50 best rows of the first queries by float64 products, ties by row. Runs in a fresh process."""
+def _truth(data: Data, photos: Path | None) -> Lists:
+    """The 50 best rows of the first queries and their scores by float64 products, ties by row. Runs in a fresh process."""
     import torch
 
     from cirlib.bench.search_data import load
@@ -106,22 +111,23 @@ def _truth(data: Data, photos: Path | None) -> list[list[int]]:
         rows = torch.cat([rows, torch.arange(start, start + scores.shape[1]).expand_as(scores)], dim=1)
         best, place = torch.cat([best, scores], dim=1).sort(dim=1, descending=True, stable=True)
         best, rows = best[:, :_K], rows.gather(1, place[:, :_K])
-    return rows.tolist()
+    return rows.tolist(), best.tolist()
 
 
-def _compare(found: list[list[int]], truth: list[list[int]]) -> dict[str, float]:
-    """Recall and share of places that agree."""
-    pairs = list(zip(found, truth, strict=True))
+def _compare(found: Lists, truth: Lists) -> dict[str, float]:
+    """Recall, share of places that agree, and largest difference in score; of as many queries as were searched."""
+    pairs = list(zip(found[0], truth[0][: len(found[0])], strict=True))
     total = sum(len(wanted) for _, wanted in pairs)
     recall = sum(len(set(rows) & set(wanted)) for rows, wanted in pairs) / total
     same = sum(row == other for rows, wanted in pairs for row, other in zip(rows, wanted, strict=True)) / total
-    return {"recall": round(recall, 5), "same_order": round(same, 5)}
+    gap = max(abs(a - b) for mine, best in zip(found[1], truth[1], strict=False) for a, b in zip(mine, best, strict=True))
+    return {"recall": round(recall, 5), "same_order": round(same, 5), "worst_gap": float(f"{gap:.1e}")}
 
 
 def _line(row: dict[str, Any]) -> str:
     times = f"{row['p50_ms']:>9.1f} ms (p20 {row['p20_ms']:.1f}, p80 {row['p80_ms']:.1f})"
     parts = [f"{row['case']:<28}{row['provider']:<12}{times:<42}{row['p50_ms'] / row['floor_ms']:>6.2f} of the fp32 floor"]
-    parts.append(f"{row['peak_mib']:>7.0f} MiB, recall {row['recall']:.4f}, order {row['same_order']:.4f}")
+    parts.append(f"{row['peak_mib']:>7.0f} MiB, recall {row['recall']:.4f}, order {row['same_order']:.4f} (gap {row['worst_gap']:.0e})")
     if "candidates" in row:
         parts.append(f"certified {row['certified']:.3f}, {row['candidates']:.0f} candidates, escalated {row['escalated']:.3f}")
     return ", ".join(parts)

@@ -36,12 +36,15 @@ def test_every_provider_finds_what_float64_finds(kind):
     for provider in search.PROVIDERS:
         if skip_reason(provider, len(gallery)) is None:
             rows, told = prepare(provider, gallery)(query, 50)
-            assert search._compare(rows.tolist(), truth) == {"recall": 1, "same_order": 1}, provider
+            scores = (gallery[rows].double() @ query[:, :, None].double())[:, :, 0]
+            compared = search._compare((rows.tolist(), scores.tolist()), truth)
+            assert compared["recall"] == compared["same_order"] == 1 and compared["worst_gap"] < 1e-12, provider
             assert told.get("certified", 1) == 1  # at 32 dimensions eight typical errors are more than the worst one
 
 
 def test_comparison_tells_missing_rows_from_misplaced_ones():
-    assert search._compare([[1, 2, 3, 4]], [[2, 1, 3, 5]]) == {"recall": 0.75, "same_order": 0.25}
+    found, truth = ([[1, 2, 3, 4]], [[0.9, 1.0, 0.5, 0.1]]), ([[2, 1, 3, 5], [0] * 4], [[1.0, 0.9, 0.5, 0.25], [0.0] * 4])
+    assert search._compare(found, truth) == {"recall": 0.75, "same_order": 0.25, "worst_gap": 0.15}
 
 
 def test_clip_like_rows_lean_to_one_side_and_even_rows_do_not():
