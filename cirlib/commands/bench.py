@@ -3,7 +3,7 @@
 import argparse
 import importlib
 
-BENCHES = ("ranking", "midzone")
+BENCHES = ("ranking", "search", "slots", "ranks", "midzone", "mmr", "contrastive", "gpu")
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
