@@ -206,14 +206,13 @@ class Page:
             "text": gr.Textbox(words, label="What to change", placeholder="in red, with long sleeves", max_length=MOST_LETTERS, lines=1),
             "without": gr.Textbox(label="But without", placeholder="a belt", max_length=MOST_LETTERS, lines=1),
         }
-        with gr.Row(elem_classes="cx-methods"):
-            fields["first"] = gr.Dropdown(names, value=self._first(), label="Method", min_width=140)
-            fields["second"] = gr.Dropdown([NONE, *names], value=NONE, label="Beside it", min_width=140)
+        fields["first"] = gr.Dropdown(names, value=self._first(), label="Method")
+        fields["second"] = gr.Dropdown([NONE, *names], value=NONE, label="Beside it")
         fields["go"] = gr.Button("Search", variant="primary", elem_id="cx-go")
-        with gr.Accordion("Weights and diversity", open=False):
+        with gr.Accordion("Diversity, and weights: 1 is as tuned", open=False):
             fields["diversity"] = gr.Slider(0, 1, 0, step=0.05, label="Diversity (lambda)", info="0 is relevance alone")
             for name, means in MEANINGS.items():
-                fields[name] = gr.Slider(**weight, label=name.capitalize(), info=f"{means}; 1 is as tuned")
+                fields[name] = gr.Slider(**weight, label=name.capitalize(), info=means)
         if self.explorer.unavailable:
             with gr.Accordion(f"{len(self.explorer.unavailable)} methods are not available", open=False):
                 items = markupsafe.Markup("").join(map(markupsafe.Markup("<li>{}.</li>").format, self.explorer.unavailable.values()))

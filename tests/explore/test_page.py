@@ -140,6 +140,7 @@ class Visitor:
     def choose(self, label, name):
         self.tab.get_by_label(label, exact=True).click()
         self.tab.get_by_role("option", name=name, exact=True).click()
+        self.tab.wait_for_function("!document.querySelector('[role=option]')")
 
 
 @pytest.fixture
@@ -169,7 +170,7 @@ def test_it_opens_with_an_answer_and_searches(visitor):
     visitor.tab.wait_for_function("[...document.querySelectorAll('.cx-hits img')].every(image => image.naturalWidth > 100)")
     assert visitor.tab.locator(".cx-map svg .hit").count() == 12 and visitor.tab.locator(".cx-map svg .query").count() == 1
     first = visitor.rows()
-    visitor.tab.get_by_text("Weights and diversity").click()
+    visitor.tab.get_by_text("Diversity, and weights").click()
     visitor.tab.get_by_label("number input for Diversity").fill("0.9")
     visitor.tab.get_by_label("number input for Diversity").press("Enter")
     visitor.search("in blue", "buttons")
@@ -263,7 +264,7 @@ def test_twenty_visitors_at_once(address):
 
 def test_a_port_that_is_taken_is_told_at_once(address):
     command = [sys.executable, "-m", "cirlib.cli", "explore", "--port", address.rpartition(":")[2]]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "give another --port" in done.stderr
 
 
