@@ -6,7 +6,7 @@ from cirlib.explore.collection import Collection
 from cirlib.explore.uploads import Upload
 from cirlib.types import ImageSet, InputError
 
-UPLOADED = "uploaded picture"  # id of an upload; ids of galleries have no blank
+UPLOADED = "uploaded picture"  # id of an upload; ids of galleries end in a number or in the suffix of a file
 
 
 @dataclass(frozen=True)
