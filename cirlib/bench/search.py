@@ -19,7 +19,7 @@ from typing import Any
 from cirlib._input_error import InputError
 from cirlib.bench.measure import floor_ms, in_fresh_process, measure
 from cirlib.bench.record import add_common_arguments, check_common, finish
-from cirlib.bench.search_data import DATA, Data
+from cirlib.bench.search_cases import DATA, Data
 
 Lists = tuple[list[list[int]], list[list[float]]]  # rows and their float64 scores, one list a query
 

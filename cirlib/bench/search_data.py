@@ -1,6 +1,5 @@
 """Galleries and queries for `cirlib bench search`: random ones with and without structure, and embeddings of real pictures."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -9,43 +8,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from cirlib._input_error import InputError
+from cirlib.bench.search_cases import Data
 from cirlib.methods.clip_encoder import ClipEncoder
 
 _CHUNK = 1 << 16
 _NOISE = 0.01  # length of what is added to a unit row to make a near-duplicate: cosine 0.99995
 _ATELIER = {"train": 3840, "val": 1920, "test": 2560, "test-compositional": 1920}  # the pictures of profile mini
-_SIZES = (1, 16, 64, 256, 1024)
-
-
-@dataclass(frozen=True)
-class Data:
-    """One gallery and its queries.
-
-    Attributes:
-        name: Stands in the name of a case.
-        kind: "even" (directions without structure), "clip-like" (a common mean and a decaying spectrum, as CLIP's embeddings have),
-            "atelier" (the shipped CLIP's embeddings of drawn clothes) or "photos" (its embeddings of a folder of photographs).
-        rows: Rows of the gallery; 0 for all real ones. Where there are more than real ones, near-duplicates fill up.
-        dim: Entries of a random row.
-        queries: How many at once, one case each.
-    """
-
-    name: str
-    kind: str
-    rows: int
-    dim: int = 512
-    queries: tuple[int, ...] = _SIZES
-
-
-DATA = (
-    Data("even-1m", "even", 1_000_000),
-    Data("clip-like-1m", "clip-like", 1_000_000),
-    Data("even-200k", "even", 200_000, queries=(16, 256)),
-    Data("atelier", "atelier", 0, queries=(1, 64, 1024)),
-    Data("atelier-copies-200k", "atelier", 200_000, queries=(1, 64, 1024)),
-    Data("photos", "photos", 0, queries=(1, 64, 1024)),
-    Data("photos-copies-200k", "photos", 200_000, queries=(1, 64, 1024)),
-)
 
 
 def load(data: Data, photos: Path | None) -> tuple[Float[Tensor, "q d"], Float[Tensor, "g d"]]:

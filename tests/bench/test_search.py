@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from cirlib.bench import search, search_data
-from cirlib.bench.search_data import Data
+from cirlib.bench.search_cases import Data
 from cirlib.bench.search_peers import prepare, skip_reason
 from cirlib.types import InputError
 
