@@ -5,24 +5,24 @@ Timed      One rebuild from unit rows to negative sets, in a fresh process: rele
            pictures towards a theme that 60 of them share, so that zones hold some dozens. Both providers must give the same sets.
 Providers  "cirlib" scores exactly (float64 products, see `cirlib.kernels.exact`) and keeps no scores. "einsum" multiplies in fp32, holds
            q * p * 32 scores, takes the best of each picture, and applies the same rule to the whole matrix; candidates within 1e-6 of a
-           bound may fall on either side of it.
-Floor      2 * q * p * 32 * 256 operations; queries and gallery read once: 4 * (q + 32 * p) * 256 bytes. The einsum also writes and reads
-           4 * q * p * 32 bytes.
+           bound may fall on either side of it. "product" is its float64 product in tiles and nothing else, "fp32 product" the same in fp32.
+Floor      2 * q * p * 32 * 256 operations at the fp32 rate that this machine reaches; queries and gallery read once: 4 * (q + 32 * p) * 256
+           bytes. The einsum also writes and reads 4 * q * p * 32 bytes.
 Memory     The peak above the inputs, and the largest size of the whole process, inputs and libraries included.
 """
 
 import argparse
-import json
+import functools
 import resource
 import sys
 from dataclasses import dataclass
 from typing import Any
 
-from cirlib._input_error import InputError
-from cirlib.bench.measure import in_fresh_process, measure
+from cirlib.bench.measure import floor_ms, in_fresh_process, measure, share_floor
+from cirlib.bench.record import add_common_arguments, check_common, finish
 
 _VECTORS, _DIM, _THEME = 32, 256, 60
-_PROVIDERS = ("einsum", "cirlib")
+_PROVIDERS = ("einsum", "cirlib", "product", "fp32 product")
 _LARGEST_MIB = 2048  # of the einsum's scores; beyond, its memory is stated and not taken
 
 
@@ -54,17 +54,13 @@ CASES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `cirlib bench midzone`."""
+    add_common_arguments(parser, repeats=3, devices=("cpu",))
     parser.add_argument("--case", action="append", choices=[case.name for case in CASES], help="only this case (may be repeated)")
-    parser.add_argument("--repeats", type=int, default=3, help="runs per case and provider, after one to warm up (default 3)")
-    parser.add_argument(
-        "--json", action="store_true", help="print a list of {case, provider, p50_ms, p20_ms, p80_ms, peak_mib, process_mib}"
-    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure the chosen cases and print them."""
-    if args.repeats < 1:
-        raise InputError(f"--repeats {args.repeats} given; at least 1 run is needed")
+    check_common(args)
     rows = []
     for case in CASES:
         if args.case and case.name not in args.case:
@@ -72,8 +68,7 @@ def run(args: argparse.Namespace) -> None:
         rows += measure_case(case, args.repeats)
         if not args.json:
             print("\n".join(_lines(case, [row for row in rows if row["case"] == case.name])), flush=True)
-    if args.json:
-        print(json.dumps(rows, indent=1))
+    finish("midzone", rows, args)
 
 
 def measure_case(case: Case, repeats: int) -> list[dict[str, Any]]:
@@ -88,7 +83,7 @@ def measure_case(case: Case, repeats: int) -> list[dict[str, Any]]:
         ours, theirs = sizes["cirlib"], sizes["einsum"]
         if any(abs(ours[what] - theirs[what]) > 1e-3 * ours["members"] for what in ours):
             raise RuntimeError(f"sets differ on {case.name}: {sizes}")
-    return rows
+    return share_floor(rows)
 
 
 def _lines(case: Case, rows: list[dict[str, Any]]) -> list[str]:
@@ -98,8 +93,8 @@ def _lines(case: Case, rows: list[dict[str, Any]]) -> list[str]:
     for row in rows:
         times = f"{row['p50_ms']:>10.0f} ms (p20 {row['p20_ms']:.0f}, p80 {row['p80_ms']:.0f})"
         memory = f"{row['peak_mib']:>9.0f} MiB above the inputs, {row['process_mib']:.0f} in all"
-        lines.append(f"  {row['provider']:<7}{times}{memory}{gflop / row['p50_ms'] * 1e3:>8.1f} GFLOP/s")
-    if len(rows) == 1:
+        lines.append(f"  {row['provider']:<17}{times}{memory}{gflop / row['p50_ms'] * 1e3:>8.1f} GFLOP/s")
+    if all(row["provider"] != "einsum" for row in rows):
         lines.append(f"  einsum would hold {case.einsum_mib:,.0f} MiB of scores: not run")
     return lines
 
@@ -108,10 +103,11 @@ def _measure(case: Case, provider: str, repeats: int) -> tuple[dict[str, float],
     """Runs in the fresh process."""
     import cirlib.methods.dqe_cir.mining  # noqa: F401  # loaded here, so that no run pays for it
 
+    floor = floor_ms(2.0 * case.queries * case.pool * _VECTORS * _DIM, 4.0 * (case.queries + case.pool * _VECTORS) * _DIM)
     inputs = _inputs(case)
-    mine = {"einsum": _einsum, "cirlib": _cirlib}[provider]
+    function = {"einsum": _einsum, "cirlib": _cirlib}.get(provider) or functools.partial(_product, double=provider == "product")
     found: dict[str, int] = {}
-    result = measure(lambda: found.update(mine(inputs)), repeats)
+    result = measure(lambda: found.update(function(inputs)), repeats) | {"floor_ms": floor}
     unit = 2**20 if sys.platform == "darwin" else 2**10
     result["process_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
     return result, found
@@ -158,3 +154,16 @@ def _einsum(inputs: dict[str, Any]) -> dict[str, int]:
     forbidden.scatter_(1, torch.cat([inputs["target"][:, None], inputs["reference"]], dim=1), True)
     zones = _rule().zone(scores, inputs["target"], forbidden)
     return {"members": int(zones.members.sum()), "widened": int(zones.widened.sum())}
+
+
+def _product(inputs: dict[str, Any], double: bool) -> dict[str, int]:
+    """The matrix product of mining, in the tiles that cirlib takes, written over each other."""
+    import torch
+
+    dtype = torch.float64 if double else torch.float32
+    query, vectors = inputs["query"].to(dtype), inputs["gallery"].flatten(0, 1)
+    for block in query.split(512):
+        tile = torch.empty(2048, len(block), dtype=dtype)
+        for chunk in vectors.split(2048):
+            torch.mm(chunk.to(dtype), block.T, out=tile[: len(chunk)])
+    return {}

@@ -11,12 +11,12 @@ Scaling    `--scaling` starts from embeddings too, and lets the gallery grow fro
 """
 
 import argparse
-import json
 from dataclasses import dataclass, replace
 from typing import Any
 
 from cirlib._input_error import InputError
-from cirlib.bench.measure import in_fresh_process, measure
+from cirlib.bench.measure import floor_ms, in_fresh_process, measure, share_floor
+from cirlib.bench.record import add_common_arguments, check_common, finish
 
 _DIM = 512
 _PROVIDERS = ("habit", "cirlib")
@@ -58,17 +58,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `cirlib bench ranking`."""
     names = [case.name for case in CASES]
     parser.add_argument("--case", action="append", choices=names, help="only this case (may be repeated); all without it")
-    parser.add_argument("--repeats", type=int, default=5, help="runs per case and provider (default 5)")
+    add_common_arguments(parser, repeats=5, devices=("cpu",))
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--end-to-end", action="store_true", help="start from embeddings, the matrix product included")
     kind.add_argument("--scaling", action="store_true", help="grow the gallery to 1,000,000 rows, counting only (about 4 GB of memory)")
-    parser.add_argument("--json", action="store_true", help="print a list of {case, provider, p50_ms, p20_ms, p80_ms, peak_mib}")
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure the chosen cases and print them."""
-    if args.repeats < 1:
-        raise InputError(f"--repeats {args.repeats} given; at least 1 run is needed")
+    check_common(args)
     if args.scaling and args.case:
         raise InputError("--scaling has its own cases; leave out --case or --scaling")
     cases = SCALING if args.scaling else tuple(case for case in CASES if not args.case or case.name in args.case)
@@ -79,8 +77,7 @@ def run(args: argparse.Namespace) -> None:
         rows += measure_case(case, ("cirlib",) if args.scaling else _PROVIDERS, args.repeats)
         if not args.json:
             print("\n".join(_lines(case, [row for row in rows if row["case"] == case.name])), flush=True)
-    if args.json:
-        print(json.dumps(rows, indent=1))
+    finish("ranking", rows, args)
 
 
 def measure_case(case: Case, providers: tuple[str, ...], repeats: int) -> list[dict[str, Any]]:
@@ -91,13 +88,19 @@ def measure_case(case: Case, providers: tuple[str, ...], repeats: int) -> list[d
         rows.append({"case": case.name, "provider": provider, **result})
     if any(recall != recalls[providers[0]] for recall in recalls.values()):
         raise RuntimeError(f"recalls differ on {case.name}: {recalls}")
-    return rows
+    return share_floor(rows)
+
+
+def _floor(case: Case) -> tuple[float, float]:
+    """Operations and bytes that cannot be avoided; a comparison is not counted as an operation."""
+    pairs = case.queries * case.gallery
+    return (0.0, 4.0 * pairs) if case.from_scores else (2.0 * pairs * _DIM, 4.0 * (case.queries + case.gallery) * _DIM)
 
 
 def _lines(case: Case, rows: list[dict[str, Any]]) -> list[str]:
     pairs = case.queries * case.gallery
-    gflop = 0.0 if case.from_scores else 2e-9 * pairs * _DIM
-    bytes_read = 4 * (pairs if case.from_scores else (case.queries + case.gallery) * _DIM)
+    operations, bytes_read = _floor(case)
+    gflop = 1e-9 * operations
     floor = f"{bytes_read / 2**20:.1f} MiB to read, {pairs / 1e6:.1f} M comparisons" + (f", {gflop:.1f} GFLOP" if gflop else "")
     lines = [f"{case.name}: {case.queries} queries x {case.gallery} pictures; floor: {floor}"]
     for row in rows:
@@ -116,10 +119,12 @@ def _measure(case: Case, provider: str, repeats: int) -> tuple[dict[str, float],
     import cirlib.kernels.reference  # noqa: F401  # both are loaded here, so that no run pays for it
 
     rank = {"habit": _habit, "cirlib": _cirlib}[provider]
+    operations, read = _floor(case)
+    floor = floor_ms(operations, read)
     inputs = _inputs(case)
     recalls: dict[str, float] = {}
     result = measure(lambda: recalls.update(rank(case, inputs)), repeats)
-    return result, recalls
+    return {**result, "floor_ms": floor}, recalls
 
 
 def _inputs(case: Case) -> dict[str, Any]:

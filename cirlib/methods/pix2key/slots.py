@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-_LOOKUPS = 1 << 24  # numbers gathered at once
+from cirlib.kernels.slots import lookup_maxima
 
 Embed = Callable[[Sequence[str]], Tensor]  # texts to unit rows
 
@@ -62,9 +62,6 @@ def best_matches(constraints: Sequence[str], candidates: Sequence[Sequence[str]]
     if not vocabulary:
         return torch.zeros(len(constraints), len(candidates))
     cosines = embed(constraints) @ embed(list(vocabulary)).T  # (c, v)
-    cosines = torch.cat([cosines, cosines.new_full((len(cosines), 1), -torch.inf)], dim=1)  # the last column stands for padding
     longest = max(len(entries) for entries in candidates)
-    columns = torch.tensor([[vocabulary[text] for text in e] + [len(vocabulary)] * (longest - len(e)) for e in candidates])  # (g, m)
-    chunks = cosines.split(max(1, _LOOKUPS // columns.numel()))
-    best = torch.cat([chunk[:, columns].amax(dim=-1) for chunk in chunks])
-    return best.masked_fill(best == -torch.inf, 0.0)
+    columns = torch.tensor([[vocabulary[text] for text in entries] + [-1] * (longest - len(entries)) for entries in candidates])  # (g, m)
+    return lookup_maxima(cosines, columns.to(cosines.device))

@@ -1,13 +1,11 @@
 """Matching by slots against plain loops."""
 
 import numpy as np
-import pytest
 import torch
 from dictionary_world import WordEncoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cirlib.methods.pix2key import slots
 from cirlib.methods.pix2key.slots import best_matches, slot_scores, slot_weights
 
 TEXTS = ["color: red", "color: blue", "second color: red", "belt: yes", "length: long", "fit: loose"]
@@ -55,10 +53,3 @@ def test_a_query_without_constraints_scores_nothing():
     scores = slot_scores([[], slot_weights(["fit: loose"], [], [], 1.0, 0.0)], [["fit: loose"], ["belt: yes"]], pool, EMBED)
     assert not scores[0].any() and scores[1, 1] > scores[1, 0]
     assert not slot_scores([[], []], [["fit: loose"], []], pool, EMBED).any()
-
-
-def test_chunks_of_the_table_change_nothing(monkeypatch: pytest.MonkeyPatch):
-    candidates = [TEXTS[n:] + TEXTS[:1] for n in range(5)]
-    whole = best_matches(TEXTS, candidates, EMBED)
-    monkeypatch.setattr(slots, "_LOOKUPS", 1)
-    assert torch.equal(best_matches(TEXTS, candidates, EMBED), whole)
