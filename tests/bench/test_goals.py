@@ -108,3 +108,10 @@ def test_goals_of_the_cpu_read_their_own_bench():
     table = verdicts(rows)
     found = {goal: table.loc[goal, "verdict"] for goal in ("G11a", "G11b", "G14a", "G14b")}
     assert found == {"G11a": "met", "G11b": "not met", "G14a": "not met", "G14b": "met"}
+
+
+@pytest.mark.parametrize(("gap", "recall", "verdict"), [(2e-9, 1.0, "met"), (1e-5, 1.0, "not met"), (2e-9, 0.999, "not met")])
+def test_what_fixed_point_cannot_tell_apart_may_change_places(gap, recall, verdict):
+    told = {"certified": 1.0, "same_order": 0.999, "worst_gap": gap, "recall": recall, "dim": 512}
+    rows = [row("search", "even-1m-q64", "certified", 1.0, **told), row("search", "even-1m-q64", "faiss", 4.0)]
+    assert dict(verdicts(rows).loc[["G1", "G15"], "verdict"]) == {"G1": verdict, "G15": verdict}
