@@ -190,7 +190,7 @@ class Page:
     def _opening(self) -> tuple[tuple[Turn, ...], str, tuple[str, str, str]]:
         """Trail, words, and what the search handler gives for them."""
         if self.collection.example is None:
-            return (), "", (draw_line("Pick a picture, say what to change, and search."), "", "")
+            return (), "", (draw_line(f"Pick a picture, say what to change, and search. {self.collection.note}".rstrip()), "", "")
         row, words = self.collection.example
         trail = (Turn(Reference(row=row)),)
         return trail, words, self.search(trail, words, "", self._first(), NONE, 0, 1, 1, 1)
