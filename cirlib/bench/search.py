@@ -56,15 +56,17 @@ def run(args: argparse.Namespace) -> None:
 
 def measure_data(data: Data, providers: tuple[str, ...], args: argparse.Namespace) -> list[dict[str, Any]]:
     """One row per number of queries and provider; those that cannot run are named and left out."""
+    from cirlib.bench.search_data import real_rows
     from cirlib.bench.search_peers import skip_reason
 
     rows: list[dict[str, Any]] = []
-    truth = in_fresh_process(_truth, data, args.photos)
+    real = real_rows(data.kind, args.photos)
+    truth = in_fresh_process(_truth, data, real)
     for provider in providers:
         if reason := skip_reason(provider, data.rows):
             _say(args, f"{data.name}: {provider} skipped, {reason}")
             continue
-        for row, found in in_fresh_process(_measure, data, provider, args.repeats, args.photos):
+        for row, found in in_fresh_process(_measure, data, provider, args.repeats, real):
             row |= _compare(found, truth)
             row["floor_ms"] = floor_ms(2.0 * row["queries"] * row["gallery"] * row["dim"], 4.0 * row["gallery"] * row["dim"])
             rows.append(row)
@@ -72,12 +74,12 @@ def measure_data(data: Data, providers: tuple[str, ...], args: argparse.Namespac
     return rows
 
 
-def _measure(data: Data, provider: str, repeats: int, photos: Path | None) -> list[tuple[dict[str, Any], Lists]]:
+def _measure(data: Data, provider: str, repeats: int, real: Any) -> list[tuple[dict[str, Any], Lists]]:
     """Rows of one provider, and what it found with which scores for the first queries. Runs in the fresh process."""
     from cirlib.bench.search_data import load
     from cirlib.bench.search_peers import prepare
 
-    query, gallery = load(data, photos)
+    query, gallery = load(data, real)
     start = time.perf_counter()
     search = prepare(provider, gallery)
     shared = {"prepare_s": round(time.perf_counter() - start, 2), "gallery": len(gallery), "dim": gallery.shape[1], "k": _K}
@@ -97,13 +99,13 @@ def _measure(data: Data, provider: str, repeats: int, photos: Path | None) -> li
     return done
 
 
-def _truth(data: Data, photos: Path | None) -> Lists:
+def _truth(data: Data, real: Any) -> Lists:
     """The 50 best rows of the first queries and their scores by float64 products, ties by row. Runs in a fresh process."""
     import torch
 
     from cirlib.bench.search_data import load
 
-    query, gallery = load(data, photos)
+    query, gallery = load(data, real)
     query = query[:_CHECKED].double()
     best, rows = torch.empty(len(query), 0, dtype=torch.float64), torch.empty(len(query), 0, dtype=torch.int64)
     for start in range(0, len(gallery), _CHUNK):
