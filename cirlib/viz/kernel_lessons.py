@@ -216,7 +216,7 @@ def plot_crowding(
             name,
             (0.98, level),
             xycoords=("axes fraction", "data"),
-            xytext=(0, 3),
+            xytext=(0, 7),
             textcoords="offset points",
             color=MUTED,
             fontsize=8,
