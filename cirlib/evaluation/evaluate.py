@@ -1,7 +1,7 @@
 """The one evaluation path: a method yields embeddings, and this file alone ranks, excludes and scores."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,9 @@ from cirlib import __version__
 from cirlib.evaluation import attributes, metrics
 from cirlib.evaluation.lookup import Lookup, lookup
 from cirlib.evaluation.ranking import ranks_from_scores
-from cirlib.kernels.reference import candidate_ranks, order_candidates, target_ranks
+from cirlib.kernels.ranks import choose
+from cirlib.kernels.ranks import ranks as count_ranks
+from cirlib.kernels.reference import candidate_ranks, order_candidates
 from cirlib.kernels.search import search
 from cirlib.types import Benchmark, Embeddings, InputError, Method, Report
 
@@ -24,11 +26,15 @@ _CHECK_ROWS = 8192
 
 @dataclass(frozen=True)
 class _Ranking:
-    """Ranks of the scored queries: of positives (s, p), of the target within its subset (s,), and the best gallery rows (s, k)."""
+    """Ranks of the scored queries: of positives (s, p), of the target within its subset (s,), and the best gallery rows (s, k).
+
+    `kernels` names what counted the ranks and what searched; all of them give the same.
+    """
 
     positives: Int[np.ndarray, "s p"]
     subset: Int[np.ndarray, " s"]
     top: Int[np.ndarray, "s k"]
+    kernels: Mapping[str, str] = field(default_factory=lambda: {"ranks": "reference", "search": "reference"})
 
 
 def evaluate(
@@ -56,7 +62,7 @@ def evaluate(
         Per query: ranks, "recall@K", and where the benchmark has what they need "map@K" and "ndcg@K" (over all positives),
         "recall_subset@K", "ac@K", "ac_strict@K" and "ild@K". The fingerprint holds the protocol and, where pictures are missing, bounds:
         `recall_bounds` {metric: [low, high]} counts unscored queries as all misses or all hits; `recall_floor` further assumes that every
-        missing picture would have outranked the target.
+        missing picture would have outranked the target. "kernels" names the backends that ranked; all of them give the same ranks.
 
     Raises:
         InputError: If the benchmark cannot be scored (see `lookup`), or embeddings do not fit it.
@@ -163,7 +169,7 @@ def _evaluate(
     top = _spread(ranking.top, benchmark, table, fill=-1)
     ids = tuple(q.id for q in benchmark.queries)
     known = _fingerprint(benchmark, table, ranks[:, 0], query.rows.device)
-    return Report(name, ids, ranks[:, 0], per_query, top, {**fingerprint, **known})
+    return Report(name, ids, ranks[:, 0], per_query, top, {**fingerprint, **known, "kernels": dict(ranking.kernels)})
 
 
 def _check_embeddings(what: str, embeddings: Embeddings, ids: Sequence[str]) -> None:
@@ -192,10 +198,12 @@ def _rank(query: Embeddings, gallery: Embeddings, benchmark: Benchmark, table: L
         ranks = np.stack([candidate_ranks(q, g, column, table.subset).cpu().numpy() for column in table.positives.T], axis=1)
         top = order_candidates(q, g, table.subset)[0][:, :top_k]
         return _Ranking(ranks, ranks[:, 0], top.cpu().numpy())
-    ranks = target_ranks(q, g, table.positives, table.exclude, chunk_size=chunk_size)
+    backend = choose(q, g)
+    ranks = count_ranks(q, g, table.positives, table.exclude, backend=backend, chunk_size=chunk_size)
     subset = candidate_ranks(q, g, table.positives[:, 0], table.subset)
-    top = search(q, g, min(top_k, table.n_candidates), table.exclude, chunk_size=chunk_size).rows
-    return _Ranking(ranks.cpu().numpy(), subset.cpu().numpy(), top.cpu().numpy())
+    found = search(q, g, min(top_k, table.n_candidates), table.exclude, chunk_size=chunk_size)
+    kernels = {"ranks": backend, "search": found.backend}
+    return _Ranking(ranks.cpu().numpy(), subset.cpu().numpy(), found.rows.cpu().numpy(), kernels)
 
 
 def _rerank(
@@ -221,11 +229,11 @@ def _rerank(
     subset = positives[:, 0]
     if whole:
         members = np.concatenate([table.positives[:, :1].numpy(), table.subset.numpy()], axis=1)
-        before = target_ranks(q, g, torch.from_numpy(members), table.exclude, chunk_size=chunk_size).cpu().numpy()
+        before = count_ranks(q, g, torch.from_numpy(members), table.exclude, chunk_size=chunk_size).cpu().numpy()
         after = _replace_ranks(before, members, pool)
         subset = 1 + ((after > 0) & (after < after[:, :1])).sum(axis=1)
     top = np.concatenate([pool, ranking.top[:, size:]], axis=1)[:, :top_k]
-    return _Ranking(positives, subset, top)
+    return _Ranking(positives, subset, top, ranking.kernels)
 
 
 def _replace_ranks(ranks: np.ndarray, rows: np.ndarray, pool: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ def ranks(
     exclude: Int[torch.Tensor, "q *e"] | None = None,
     *,
     backend: str = "auto",
+    chunk_size: int = 2048,
 ) -> Int[torch.Tensor, "q *p"]:
     """Rank each query's positives within the gallery (1 = best), as `reference.target_ranks` defines it.
 
@@ -25,6 +26,7 @@ def ranks(
         target: Gallery rows of the positives, (q,) or (q, p); -1 pads.
         exclude: Gallery rows taken out of a query's ranking, (q,) or (q, e); -1 pads, repeated rows count once.
         backend: "reference" (chunked torch, any device), "triton" (a GPU), or "auto": see `choose`.
+        chunk_size: Gallery rows that the reference scores at once. Changes time and memory, never the result.
 
     Returns:
         int64 ranks in [1, g], shaped like `target`; 0 where `target` is -1. Equal scores are ordered by gallery row.
@@ -44,7 +46,7 @@ def ranks(
         from cirlib.kernels import triton_ranks
 
         return triton_ranks.ranks(query, gallery, target, exclude)
-    return target_ranks(query, gallery, target, exclude)
+    return target_ranks(query, gallery, target, exclude, chunk_size=chunk_size)
 
 
 def choose(query: torch.Tensor, gallery: torch.Tensor) -> str:

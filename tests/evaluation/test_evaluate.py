@@ -225,6 +225,7 @@ def test_half_precision_rows_are_unit_enough():
     query = Embeddings(tuple(q.id for q in benchmark.queries), rows(N_QUERIES, 2).bfloat16())
     report = evaluate_embeddings("half", query, Embeddings(benchmark.gallery.ids, rows(N_GALLERY, 1).half()), benchmark, seed=4)
     assert report.fingerprint["seed"] == 4
+    assert report.fingerprint["kernels"] == {"ranks": "reference", "search": "reference"}, "a small gallery in memory"
     assert (report.ranks >= 1).all()
 
 
