@@ -191,7 +191,10 @@ def search(
             lines = lines[~reached]
             left_over.append(len(lines) / max(1, len(query)))
     if len(lines):
-        rows[lines], scores[lines] = top_k(query[lines], gallery, k, excluded[lines] if excluded.shape[1] else None, chunk_size=_CHUNK)
+        longest = torch.linalg.vector_norm(query.float(), dim=1).argmax(keepdim=True)
+        some = torch.cat([longest, lines])  # the longest query sets the fixed point of all, so it comes along
+        found = top_k(query[some], gallery, k, excluded[some] if excluded.shape[1] else None, chunk_size=_CHUNK)
+        rows[lines], scores[lines] = (part[1:] for part in found)
         proven[lines] = True
     details = {"why": "Triton was asked for or the queries are on a GPU", "kind": str(index.rows.dtype).removeprefix("torch.")}
     details |= {"groups": min(1.0, width / groups), "escalated": left_over[0], "reference": left_over[1]}

@@ -110,3 +110,12 @@ def test_bad_input_is_refused():
         prepare(gallery, "int4")
     with pytest.raises(InputError, match="at least one row"):
         prepare(gallery[:0])
+
+
+def test_what_the_reference_answers_keeps_the_fixed_point_of_all_queries():
+    """One proven query is far longer than the others, whose near copies no bound tells apart."""
+    copies = unit(1, 24, seed=5).repeat(200, 1) + 2.0**-24 * unit(200, 24, seed=6)
+    gallery = torch.cat([copies, -copies[:1] * torch.arange(1, 6, device=DEVICE)[:, None]])
+    query = torch.cat([-(2.0**12) * copies[:1], unit(3, 24, seed=7) + copies[:1]])
+    found = check(query, gallery, 4)
+    assert 0 < found.details["reference"] < 1
